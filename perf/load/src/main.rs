@@ -1,0 +1,3 @@
+//! Open-loop load generator.
+
+fn main() {}

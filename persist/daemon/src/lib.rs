@@ -1,0 +1,1 @@
+//! Consumes the event log: numbers, archives, keeps cursors and offline queues.

@@ -1,0 +1,9 @@
+//! The ports to durable and shared state, and their embedded adapters.
+//!
+//! `ports/` holds one trait a noun; gateway, daemon and API know these alone. `sqlite/` and
+//! `embedded/` are the adapters that `ringway up` runs on; `token` signs and checks access tokens.
+
+pub mod embedded;
+pub mod ports;
+pub mod sqlite;
+pub mod token;

@@ -1,0 +1,84 @@
+//! The archive: messages for good, by (conversation, sequence).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ringway_engine::event::{MessageEvent, ReadEvent};
+use ringway_engine::ids::ConversationId;
+use ringway_engine::packet::schema::Message;
+
+use super::{LogOffset, StoreError};
+
+/// From where and in which direction a page is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageFrom {
+    /// Upwards: the lowest sequences above this one.
+    After(u64),
+    /// Downwards: the highest sequences below this one (`u64::MAX` for the newest page).
+    Before(u64),
+}
+
+/// A message with its number.
+#[derive(Debug, Clone)]
+pub struct NumberedMessage {
+    /// As it was logged.
+    pub event: Arc<MessageEvent>,
+    /// Epoch of `seq`.
+    pub epoch: u64,
+    /// Its number.
+    pub seq: u64,
+}
+
+/// What one run of the daemon makes durable, all or nothing.
+#[derive(Debug, Clone, Default)]
+pub struct ArchiveBatch {
+    /// New messages in log order. Those already archived under the same number are skipped.
+    pub messages: Vec<NumberedMessage>,
+    /// Read marks; higher ones win.
+    pub reads: Vec<ReadEvent>,
+    /// The log is consumed up to here (exclusive) once this batch is durable.
+    pub next_offset: LogOffset,
+}
+
+/// An archived message and when it was archived, for `trace`.
+#[derive(Debug, Clone)]
+pub struct ArchivedMessage {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Unix milliseconds of the archiving transaction.
+    pub archived_at_ms: u64,
+}
+
+/// The archive.
+#[async_trait]
+pub trait Archive: Send + Sync {
+    /// Writes a batch in one transaction, the offset with it.
+    ///
+    /// # Errors
+    /// Nothing was written; the same batch may be tried again.
+    async fn commit(&self, batch: &ArchiveBatch) -> Result<(), StoreError>;
+
+    /// Where the log is to be read from after a restart.
+    ///
+    /// # Errors
+    /// The store could not answer.
+    async fn consumed_offset(&self) -> Result<LogOffset, StoreError>;
+
+    /// Archived messages of a conversation, rising, at most `limit` and about `PAGE_BYTES_MAX` body bytes.
+    ///
+    /// # Errors
+    /// The store could not answer.
+    async fn page(&self, conv: &ConversationId, from: PageFrom, limit: usize) -> Result<Vec<Arc<Message>>, StoreError>;
+
+    /// A message by its id.
+    ///
+    /// # Errors
+    /// The store could not answer.
+    async fn message(&self, msg_id: u64) -> Result<Option<ArchivedMessage>, StoreError>;
+
+    /// The highest message id ever archived (0 for none): the floor of new ids when the clock was set back.
+    ///
+    /// # Errors
+    /// The store could not answer.
+    async fn highest_msg_id(&self) -> Result<u64, StoreError>;
+}

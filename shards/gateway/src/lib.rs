@@ -1,0 +1,1 @@
+//! The WebSocket gateway: shard loop, uplink, drain.

@@ -1,0 +1,1 @@
+//! A segmented, group-committed journal on O_DIRECT files.

@@ -1,0 +1,1 @@
+//! The Rust SDK: reconnect, resume, resend, store by sequence.

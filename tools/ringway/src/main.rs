@@ -1,0 +1,3 @@
+//! Ringway in one process, and its command-line tools.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The project's own chores: every check, installs what it lacks.
+
+fn main() {}
