@@ -35,6 +35,9 @@ pub const HEARTBEAT_DEAD_MS: u64 = 90_000;
 /// Commands of one connection that wait for an answer. At this many its socket is not read until
 /// one is answered, so the kernel's window slows the peer.
 pub const COMMANDS_INFLIGHT_MAX: usize = 1_024;
+/// Commands of one WebSocket message. Past it the rest is no longer read and the connection is closed
+/// `NOT_THE_PROTOCOL`: a message of nothing but separators would else cost a refusal for each.
+pub const COMMANDS_PER_MESSAGE_MAX: usize = 1_024;
 /// Largest user id in bytes (`[a-z0-9_.-]`).
 pub const UID_BYTES_MAX: usize = 32;
 /// Largest device id in bytes (`[A-Za-z0-9_.-]`).

@@ -1,63 +1,12 @@
-//! The packets of protocol v1: one set of types for both wire formats.
-//!
-//! Each type derives its JSON form (serde) and its protobuf form (prost). `proto/ringway/v1.proto`
-//! says the same for other languages; a test compares the two, so they cannot drift. A field that
-//! is at its default (0, "", false, empty) is left out of JSON, as protobuf leaves it out.
-//! Unknown fields inside a known command are ignored, so that clients may be newer than servers.
+//! What the server sends: replies and pushes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use prost::Message as Prost;
 use serde::{Deserialize, Serialize};
 
-/// What a client sends: `id` and exactly one command.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Command {
-    /// Chosen by the client; the reply carries it. 0 (absent) for commands without a reply.
-    #[prost(uint64, tag = "1")]
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub id: u64,
-    /// First command of every connection.
-    #[prost(message, optional, tag = "2")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connect: Option<Connect>,
-    /// Sends a durable message.
-    #[prost(message, optional, tag = "3")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub send: Option<Send>,
-    /// Acknowledges delivery, cumulatively. No reply.
-    #[prost(message, optional, tag = "4")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ack: Option<Point>,
-    /// Marks a conversation read up to a sequence; the others get a `receipt`.
-    #[prost(message, optional, tag = "5")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub read: Option<Read>,
-    /// Reads a page of a conversation.
-    #[prost(message, optional, tag = "6")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync: Option<Sync>,
-    /// Lists the user's conversations.
-    #[prost(message, optional, tag = "7")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conversations: Option<ListConversations>,
-    /// Transient: the user is typing. No reply unless refused.
-    #[prost(message, optional, tag = "8")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub typing: Option<Typing>,
-    /// Transient: call signalling to another user's devices. No reply unless refused.
-    #[prost(message, optional, tag = "9")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<Signal>,
-    /// Answered by `pong`.
-    #[prost(message, optional, tag = "10")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ping: Option<Empty>,
-    /// Replaces the session's token before it expires; answered by `ok`.
-    #[prost(message, optional, tag = "11")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh: Option<Refresh>,
-}
+use super::{Empty, Hidden, Signal, Typing, decimal, is_zero, is_zero32};
 
 /// What the server sends: one reply (with the command's `id`) or one push (`id` 0).
 #[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
@@ -129,204 +78,6 @@ pub struct ServerPacket {
     pub changed: Option<Changed>,
 }
 
-/// Nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Prost, Serialize, Deserialize)]
-pub struct Empty {}
-
-/// `connect`: who, on what, from where on.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Connect {
-    /// Access token; may be absent when `Authorization: Bearer` came with the upgrade.
-    #[prost(string, tag = "1")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub token: String,
-    /// Device id, `[A-Za-z0-9_.-]{1,64}`.
-    #[prost(string, tag = "2")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub device: String,
-    /// `ios`, `android`, `web`, `desktop`, …: decides the platform class of the kick policy.
-    #[prost(string, tag = "3")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub platform: String,
-    /// Conversation → the highest point the device already has.
-    #[prost(btree_map = "string, message", tag = "4")]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub resume: BTreeMap<String, ResumePoint>,
-}
-
-/// A resume point; `[epoch, seq]` in JSON.
-#[derive(Clone, Copy, PartialEq, Eq, Prost, Serialize, Deserialize)]
-#[serde(from = "(u64, u64)", into = "(u64, u64)")]
-pub struct ResumePoint {
-    /// Epoch of `seq`.
-    #[prost(uint64, tag = "1")]
-    pub epoch: u64,
-    /// Highest sequence the device has without a hole.
-    #[prost(uint64, tag = "2")]
-    pub seq: u64,
-}
-
-impl From<(u64, u64)> for ResumePoint {
-    fn from((epoch, seq): (u64, u64)) -> Self {
-        Self { epoch, seq }
-    }
-}
-
-impl From<ResumePoint> for (u64, u64) {
-    fn from(point: ResumePoint) -> Self {
-        (point.epoch, point.seq)
-    }
-}
-
-/// Where something is sent: exactly one of `user` and `group`.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Target {
-    /// A user's id.
-    #[prost(string, tag = "1")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub user: String,
-    /// A group's id (without the `group:` of its conversation).
-    #[prost(string, tag = "2")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub group: String,
-}
-
-/// `send`.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Send {
-    /// The user or group.
-    #[prost(message, optional, tag = "1")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Target>,
-    /// Makes the send idempotent: 1 to 64 bytes, unique for sender and conversation for 7 days.
-    #[prost(string, tag = "2")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub client_msg_id: String,
-    /// `text` if absent; `system` is refused.
-    #[prost(string, tag = "3")]
-    #[serde(default, rename = "type", skip_serializing_if = "String::is_empty")]
-    pub kind: String,
-    /// UTF-8, up to 64 KiB with its envelope.
-    #[prost(string, tag = "4")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub body: String,
-    /// How `body` is encoded: absent, or `deflate` (raw deflate, then base64). Carried, not looked into.
-    #[prost(string, tag = "5")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub enc: String,
-    /// True on a repeat: the id is then also looked up in the archive.
-    #[prost(bool, tag = "6")]
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub retry: bool,
-}
-
-/// A place in a conversation.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Point {
-    /// Conversation id.
-    #[prost(string, tag = "1")]
-    #[serde(default)]
-    pub conv: String,
-    /// Epoch of `seq`.
-    #[prost(uint64, tag = "2")]
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub epoch: u64,
-    /// Sequence, everything up to it included.
-    #[prost(uint64, tag = "3")]
-    #[serde(default)]
-    pub seq: u64,
-}
-
-/// `read`.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Read {
-    /// Conversation id.
-    #[prost(string, tag = "1")]
-    #[serde(default)]
-    pub conv: String,
-    /// Everything up to it is read.
-    #[prost(uint64, tag = "2")]
-    #[serde(default)]
-    pub seq: u64,
-}
-
-/// `sync`: a page upwards from `after_seq`, or downwards from `before_seq` when that is set.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Sync {
-    /// Conversation id.
-    #[prost(string, tag = "1")]
-    #[serde(default)]
-    pub conv: String,
-    /// Items have `seq` above it.
-    #[prost(uint64, tag = "2")]
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub after_seq: u64,
-    /// At most this many items; 0 and anything above the page bound mean the page bound (100).
-    #[prost(uint32, tag = "3")]
-    #[serde(default, skip_serializing_if = "is_zero32")]
-    pub limit: u32,
-    /// When not 0: the items just below it, still in rising order.
-    #[prost(uint64, tag = "4")]
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub before_seq: u64,
-}
-
-/// `conversations`: those after the id `after`, in the order of ids.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct ListConversations {
-    /// Last id of the page before; empty for the first page.
-    #[prost(string, tag = "1")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub after: String,
-    /// At most this many; 0 means the bound.
-    #[prost(uint32, tag = "2")]
-    #[serde(default, skip_serializing_if = "is_zero32")]
-    pub limit: u32,
-}
-
-/// `typing`, both ways; `uid` is set by the server.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Typing {
-    /// Conversation id.
-    #[prost(string, tag = "1")]
-    #[serde(default)]
-    pub conv: String,
-    /// Who is typing (server to client).
-    #[prost(string, tag = "2")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub uid: String,
-}
-
-/// `signal`, both ways: `to` from the client, `from` to the client.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Signal {
-    /// The user it is for (client to server; groups are refused).
-    #[prost(message, optional, tag = "1")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Target>,
-    /// The call it belongs to, chosen by the caller.
-    #[prost(string, tag = "2")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub call: String,
-    /// Opaque to the server.
-    #[prost(string, tag = "3")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub body: String,
-    /// Who sent it (server to client).
-    #[prost(string, tag = "4")]
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub from: String,
-}
-
-/// `refresh`.
-#[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
-pub struct Refresh {
-    /// A newer access token of the same user.
-    #[prost(string, tag = "1")]
-    #[serde(default)]
-    pub token: String,
-}
-
 /// Reply to `connect`.
 #[derive(Clone, PartialEq, Prost, Serialize, Deserialize)]
 pub struct Connected {
@@ -384,6 +135,7 @@ pub struct Sent {
 
 /// A stored message.
 #[derive(Clone, PartialEq, Eq, Prost, Serialize, Deserialize)]
+#[prost(skip_debug)]
 pub struct Message {
     /// Conversation id.
     #[prost(string, tag = "1")]
@@ -425,6 +177,23 @@ pub struct Message {
     #[prost(uint64, tag = "10")]
     #[serde(default)]
     pub ts: u64,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("conv", &self.conv)
+            .field("msg_id", &self.msg_id)
+            .field("epoch", &self.epoch)
+            .field("seq", &self.seq)
+            .field("from", &self.from)
+            .field("client_msg_id", &self.client_msg_id)
+            .field("kind", &self.kind)
+            .field("body", &Hidden(&self.body))
+            .field("enc", &self.enc)
+            .field("ts", &self.ts)
+            .finish()
+    }
 }
 
 /// A page of a conversation, in rising order and without holes.
@@ -590,30 +359,4 @@ pub struct Changed {
     #[prost(string, tag = "2")]
     #[serde(default)]
     pub kind: String,
-}
-
-fn is_zero(value: &u64) -> bool {
-    *value == 0
-}
-
-fn is_zero32(value: &u32) -> bool {
-    *value == 0
-}
-
-fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-/// A `u64` as a decimal string, because JavaScript's numbers end at 2^53.
-mod decimal {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(|_| D::Error::custom("expected a decimal string"))
-    }
 }
