@@ -1,0 +1,357 @@
+//! The writer: gathers what is queued into one commit, writes it, flushes it, answers.
+//!
+//! A task of the journal thread. One commit is in flight at a time; whatever is appended meanwhile goes
+//! into the next, so batches grow under load by themselves. An append is answered only after the flush of
+//! the commit that holds all of it. A caller that drops its future drops only the answer.
+//!
+//! When a commit does not fit its segment, the spare becomes the next one. If there is none and none can
+//! be had, every append that waits at that moment is refused `Full`: none overtakes an earlier one. After
+//! a failed write or flush nothing is taken any more, since what the disk holds is unknown.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use glommio::io::{DmaFile, OpenOptions};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::codec::{BLOCK_BYTES, COMMIT_HEADER_BYTES, CommitPlace, PlacedCommit, SegmentHeader};
+use crate::codec::{commit_blocks, encode_commit};
+use crate::config::FULL_RETRY_MS;
+use crate::error::AppendError;
+use crate::folder;
+use crate::recover::new_salt;
+use crate::state::{Core, Segment, Shared, Spare};
+
+/// Bytes counted as queued until this is dropped, with the append they belong to.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    shared: Arc<Shared>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Counts `bytes` as queued, unless that passes the bound.
+    pub(crate) fn try_new(shared: &Arc<Shared>, bytes: usize) -> Option<Self> {
+        let bytes = bytes as u64;
+        let queued = shared.counters.queued_bytes.fetch_add(bytes, Relaxed);
+        let reservation = Self { shared: Arc::clone(shared), bytes };
+        // A single append always fits: it is bounded by itself.
+        (queued == 0 || queued + bytes <= shared.config.queued_bytes_max as u64).then_some(reservation)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shared.counters.queued_bytes.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// One call of `append`.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) records: Vec<Bytes>,
+    pub(crate) payload_bytes: usize,
+    pub(crate) reply: oneshot::Sender<Result<u64, AppendError>>,
+    pub(crate) reservation: Reservation,
+}
+
+impl Append {
+    fn answer(self, answer: Result<u64, AppendError>) {
+        drop(self.reservation);
+        // The caller may have gone; the record stays.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// What handles send to the writer.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Append(Append),
+    Close,
+}
+
+/// Why a step did not work.
+enum Trouble {
+    Full(String),
+    Failed(String),
+}
+
+impl Trouble {
+    fn from_error(what: &str, raw_os_error: Option<i32>, error: &dyn std::fmt::Display) -> Self {
+        let text = format!("{what}: {error}");
+        if folder::means_full(raw_os_error) { Self::Full(text) } else { Self::Failed(text) }
+    }
+}
+
+/// When a rotation was last refused, why, and what had been released then.
+struct Refused {
+    at: Instant,
+    released: u64,
+    why: String,
+}
+
+pub(crate) struct Writer {
+    core: Rc<Core>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    end: watch::Sender<u64>,
+    queue: VecDeque<Append>,
+    refused: Option<Refused>,
+}
+
+impl Writer {
+    pub(crate) fn new(core: Rc<Core>, commands: mpsc::UnboundedReceiver<Command>, end: watch::Sender<u64>) -> Self {
+        Self { core, commands, end, queue: VecDeque::new(), refused: None }
+    }
+
+    /// Runs until the journal is closed or its last handle is gone; what is queued is written first.
+    pub(crate) async fn run(mut self) {
+        while self.gather().await {
+            if let Some(why) = self.core.shared.failure.get() {
+                self.refuse_all(&AppendError::Failed(why.clone()));
+                continue;
+            }
+            if let Err(trouble) = self.commit().await {
+                self.handle_trouble(trouble);
+            }
+        }
+    }
+
+    /// Takes in what has been appended, waiting for something if there is nothing. False at the end.
+    async fn gather(&mut self) -> bool {
+        if self.queue.is_empty() {
+            match self.commands.recv().await {
+                Some(command) => self.handle_command(command),
+                None => return false,
+            }
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            self.handle_command(command);
+        }
+        true
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Append(append) => self.queue.push_back(append),
+            Command::Close => self.commands.close(),
+        }
+    }
+
+    fn refuse_all(&mut self, error: &AppendError) {
+        for append in self.queue.drain(..) {
+            append.answer(Err(error.clone()));
+        }
+    }
+
+    fn handle_trouble(&mut self, trouble: Trouble) {
+        let counters = &self.core.shared.counters;
+        match trouble {
+            Trouble::Full(why) => {
+                if !counters.full.swap(true, Relaxed) {
+                    tracing::warn!(reason = %why, "journal is full, appends are refused");
+                }
+                self.refuse_all(&AppendError::Full(why));
+            }
+            Trouble::Failed(why) => {
+                tracing::error!(reason = %why, "journal has failed and takes nothing more");
+                counters.failed.store(true, Relaxed);
+                let why = self.core.shared.failure.get_or_init(|| why).clone();
+                self.refuse_all(&AppendError::Failed(why));
+            }
+        }
+    }
+
+    /// Writes one commit of what stands first in the queue.
+    async fn commit(&mut self) -> Result<(), Trouble> {
+        let Some(first) = self.queue.front() else { return Ok(()) };
+        if self.room_bytes() < commit_blocks(first.payload_bytes) * BLOCK_BYTES {
+            self.rotate().await?;
+        }
+        let started = Instant::now();
+        let (mut appends, payload_bytes) = self.take_batch();
+        let mut records = Vec::with_capacity(appends.iter().map(|append| append.records.len()).sum());
+        let counts: Vec<u64> = appends.iter().map(|append| append.records.len() as u64).collect();
+        for append in &mut appends {
+            records.append(&mut append.records);
+        }
+        let written = self.write(&records, payload_bytes).await;
+        match written {
+            Ok(first_ordinal) => {
+                let bytes = payload_bytes - records.len() * crate::codec::RECORD_PREFIX_BYTES;
+                self.core.shared.counters.committed(records.len(), bytes, started.elapsed());
+                let end = first_ordinal + records.len() as u64;
+                self.core.state.borrow_mut().cache.push(first_ordinal, records);
+                self.end.send_replace(end);
+                let mut ordinal = first_ordinal;
+                for (append, count) in appends.into_iter().zip(counts) {
+                    append.answer(Ok(ordinal));
+                    ordinal += count;
+                }
+                Ok(())
+            }
+            Err(trouble) => {
+                // Back to the front: they are refused together with what waits behind them.
+                for append in appends.into_iter().rev() {
+                    self.queue.push_front(append);
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    fn room_bytes(&self) -> usize {
+        self.core.state.borrow().segments.back().map_or(0, Segment::room_bytes)
+    }
+
+    /// Appends that go into one commit: the first always, more while they fit.
+    fn take_batch(&mut self) -> (Vec<Append>, usize) {
+        let room_bytes = self.room_bytes().saturating_sub(COMMIT_HEADER_BYTES);
+        let bytes_max = room_bytes.min(self.core.shared.config.commit_bytes_max);
+        let mut batch = Vec::new();
+        let mut payload_bytes = 0;
+        while let Some(append) = self.queue.front() {
+            if !batch.is_empty() && payload_bytes + append.payload_bytes > bytes_max {
+                break;
+            }
+            payload_bytes += append.payload_bytes;
+            batch.extend(self.queue.pop_front());
+        }
+        (batch, payload_bytes)
+    }
+
+    /// Writes and flushes one commit at the end of the last segment; its first ordinal.
+    async fn write(&self, records: &[Bytes], payload_bytes: usize) -> Result<u64, Trouble> {
+        let blocks = commit_blocks(payload_bytes);
+        let (file, block, place) = {
+            let state = self.core.state.borrow();
+            let no_segment = || Trouble::Failed("there is no segment to write to".into());
+            let segment = state.segments.back().ok_or_else(no_segment)?;
+            let place =
+                CommitPlace { salt: segment.salt, number: state.next_commit, first_ordinal: state.next_ordinal };
+            (Rc::clone(&segment.file), segment.end_block, place)
+        };
+        let mut buffer = file.alloc_dma_buffer(blocks * BLOCK_BYTES);
+        encode_commit(buffer.as_bytes_mut(), place, records);
+        write_all(&file, buffer, u64::from(block) * BLOCK_BYTES as u64).await?;
+
+        let mut state = self.core.state.borrow_mut();
+        let blocks = blocks as u32;
+        state.next_commit += 1;
+        state.next_ordinal += records.len() as u64;
+        if let Some(segment) = state.segments.back_mut() {
+            segment.end_block += blocks;
+            segment.commits.push(PlacedCommit { first_ordinal: place.first_ordinal, block, blocks });
+        }
+        Ok(place.first_ordinal)
+    }
+
+    /// Makes the spare the segment that is written to.
+    async fn rotate(&mut self) -> Result<(), Trouble> {
+        let zeroed = self.take_spare().await?;
+        let segment = match self.activate(zeroed).await {
+            Ok(segment) => segment,
+            Err(trouble) => {
+                self.core.state.borrow_mut().spare = Spare::Ready { zeroed: false };
+                return Err(trouble);
+            }
+        };
+        let replaced = {
+            let mut state = self.core.state.borrow_mut();
+            // An append larger than a whole, still empty segment: the new file has taken over its name.
+            let replaces = state.segments.back().is_some_and(|last| last.commits.is_empty());
+            let replaced = if replaces { state.segments.pop_back() } else { None };
+            state.segments.push_back(segment);
+            state.spare = Spare::Absent;
+            replaced
+        };
+        if let Some(replaced) = replaced {
+            // Its name is gone already; a failed close leaks a descriptor and nothing else.
+            let _ = replaced.file.close_rc().await;
+        }
+        self.refused = None;
+        if self.core.shared.counters.full.swap(false, Relaxed) {
+            tracing::info!("journal has room again");
+        }
+        self.core.count_files();
+        self.core.shared.keeper_wake.notify_one();
+        Ok(())
+    }
+
+    /// Waits for the spare, which is ready as a rule; asks for one if the last attempt failed.
+    async fn take_spare(&mut self) -> Result<bool, Trouble> {
+        let released = self.core.shared.released.load(Relaxed);
+        if let Some(refused) = &self.refused
+            && refused.released == released
+            && refused.at.elapsed() < Duration::from_millis(FULL_RETRY_MS)
+        {
+            return Err(Trouble::Full(refused.why.clone()));
+        }
+        self.core.state.borrow_mut().refusal = None;
+        loop {
+            {
+                let mut state = self.core.state.borrow_mut();
+                if let Spare::Ready { zeroed } = state.spare {
+                    state.spare = Spare::Taken;
+                    return Ok(zeroed);
+                }
+                if let Some(why) = state.refusal.take() {
+                    self.refused = Some(Refused { at: Instant::now(), released, why: why.clone() });
+                    return Err(Trouble::Full(why));
+                }
+            }
+            self.core.shared.keeper_wake.notify_one();
+            self.core.spare_changed.notified().await;
+        }
+    }
+
+    /// Writes the header into the spare, flushes it, and only then gives it its name: a segment's header
+    /// is never torn, and a segment exists only if all commits before it are on disk.
+    async fn activate(&self, zeroed: bool) -> Result<Segment, Trouble> {
+        let failed =
+            |error: glommio::GlommioError<()>| Trouble::from_error("starting a segment", error.raw_os_error(), &error);
+        let salted = new_salt().map_err(|error| Trouble::Failed(format!("drawing a salt: {error}")));
+        let (salt, core) = (salted?, &self.core);
+        let (first_commit, first_ordinal) = {
+            let state = core.state.borrow();
+            (state.next_commit, state.next_ordinal)
+        };
+        let folder_path = &core.shared.config.folder;
+        let spare_path = folder::spare_path(folder_path);
+        let file = OpenOptions::new().read(true).write(true).dma_open(spare_path).await.map_err(failed)?;
+        let file_bytes = file.file_size().await.map_err(failed)?;
+        let mut buffer = file.alloc_dma_buffer(BLOCK_BYTES);
+        let header = SegmentHeader { salt, first_commit, first_ordinal, zeroed };
+        buffer.as_bytes_mut().copy_from_slice(&header.encode());
+        write_all(&file, buffer, 0).await?;
+        // Blocking, once a segment: nothing else can be written before it anyway.
+        let path = folder::activate(folder_path, first_ordinal)
+            .map_err(|error| Trouble::from_error("naming a segment", error.raw_os_error(), &error))?;
+        Ok(Segment {
+            path,
+            salt,
+            first_ordinal,
+            first_commit,
+            file_blocks: u32::try_from(file_bytes / BLOCK_BYTES as u64).unwrap_or(u32::MAX),
+            end_block: 1,
+            commits: Vec::new(),
+            file: Rc::new(file),
+        })
+    }
+}
+
+/// Writes a buffer and flushes it.
+async fn write_all(file: &DmaFile, buffer: glommio::io::DmaBuffer, at: u64) -> Result<(), Trouble> {
+    let bytes = buffer.len();
+    let written = file.write_at(buffer, at).await;
+    // A write without room changes nothing that counts: the same place is written again later.
+    let written = written.map_err(|error| Trouble::from_error("writing", error.raw_os_error(), &error))?;
+    if written != bytes {
+        return Err(Trouble::Failed(format!("writing: {written} of {bytes} bytes were taken")));
+    }
+    // After a failed flush nobody knows what the disk holds, whatever the error says.
+    file.fdatasync().await.map_err(|error| Trouble::Failed(format!("flushing: {error}")))
+}
