@@ -1,1 +1,333 @@
-//! (being written)
+//! The hub of one conversation on this node: it puts messages in order.
+//!
+//! ```text
+//!             handle_submit                    one batch in flight
+//!  senders ───────────────────► queue ──────► Commit ──► log, numbers
+//!              │ permission?      ▲              │
+//!              └── unknown ─► waiting            ▼ handle_committed
+//!                                             sent + Deliver (encoded once a format)
+//! ```
+//!
+//! Lives on the conversation's home shard and is called by it alone. Invariants: at most one batch is in
+//! flight, so a sender's order holds and batches grow under load by themselves; a (sender, client message
+//! id) that is queued or in flight is not queued again, its sender is answered with the other; a sender's
+//! messages wait together while its permission is asked. If a hub is lost with its process, nothing that
+//! was acknowledged is lost with it: numbers come from durable messages alone.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use smallvec::{SmallVec, smallvec};
+
+use crate::effect::{BatchEntry, Delivery, DeliveryItem, HubEffect, Origin, Submission};
+use crate::errors::ErrorCode;
+use crate::event::MessageEvent;
+use crate::ids::{ConversationId, Uid};
+use crate::limits::{
+    BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, HUB_IDLE_MS, HUB_QUEUE_MAX, PERMISSION_TTL_MS, PERMISSIONS_MAX,
+    RECENT_BYTES_MAX, RECENT_MESSAGES_MAX,
+};
+use crate::packet::schema::{Message, ServerPacket};
+use crate::packet::{self, Format};
+use crate::snowflake::Snowflake;
+
+/// Whether a user may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// May send.
+    Allowed,
+    /// May not, and this is why.
+    Denied(ErrorCode),
+}
+
+/// A number as the sequencer gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number {
+    /// Generation of the sequencer.
+    pub epoch: u64,
+    /// Dense from 1.
+    pub seq: u64,
+    /// Id of the message that holds the number.
+    pub msg_id: u64,
+    /// When that message was taken, Unix milliseconds.
+    pub ts_ms: u64,
+    /// Known before this batch: the message was delivered then.
+    pub duplicate: bool,
+}
+
+/// Which wire formats the audience reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Formats {
+    /// Somebody reads JSON.
+    pub json: bool,
+    /// Somebody reads protobuf.
+    pub protobuf: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    event: Arc<MessageEvent>,
+    retry: bool,
+    origins: SmallVec<[Origin; 1]>,
+}
+
+/// The hub; see the module's head.
+#[derive(Debug)]
+pub struct Hub {
+    conv: ConversationId,
+    queue: VecDeque<Pending>,
+    inflight: Vec<Pending>,
+    waiting: HashMap<Uid, Vec<Submission>, RandomState>,
+    waiting_len: usize,
+    permissions: HashMap<Uid, (Permission, u64), RandomState>,
+    recent: VecDeque<Arc<Message>>,
+    recent_bytes: usize,
+    active_ms: u64,
+}
+
+impl Hub {
+    /// A hub that knows nothing yet.
+    #[must_use]
+    pub fn new(conv: ConversationId, now_ms: u64) -> Self {
+        Self {
+            conv,
+            queue: VecDeque::new(),
+            inflight: Vec::new(),
+            waiting: HashMap::default(),
+            waiting_len: 0,
+            permissions: HashMap::default(),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            active_ms: now_ms,
+        }
+    }
+
+    /// Takes a message. Effects: a refusal, a question, or a commit, now or when its turn comes.
+    pub fn handle_submit(&mut self, message: Submission, now_ms: u64, ids: &mut Snowflake, out: &mut Vec<HubEffect>) {
+        self.active_ms = now_ms;
+        if self.queue.len() + self.waiting_len >= HUB_QUEUE_MAX {
+            out.push(HubEffect::Refuse(message.origin, ErrorCode::Busy));
+            return;
+        }
+        let Some(from) = message.from.clone() else {
+            self.enqueue(message, now_ms, ids);
+            self.commit_next(out);
+            return;
+        };
+        if let Some(waiting) = self.waiting.get_mut(&from) {
+            waiting.push(message);
+            self.waiting_len += 1;
+            return;
+        }
+        match self.permissions.get(&from) {
+            Some((permission, until)) if *until > now_ms => match *permission {
+                Permission::Allowed => {
+                    self.enqueue(message, now_ms, ids);
+                    self.commit_next(out);
+                }
+                Permission::Denied(code) => out.push(HubEffect::Refuse(message.origin, code)),
+            },
+            _ => {
+                self.waiting.insert(from.clone(), vec![message]);
+                self.waiting_len += 1;
+                out.push(HubEffect::AskPermission(from));
+            }
+        }
+    }
+
+    /// The answer to [`HubEffect::AskPermission`]. `None`: nobody could tell; the messages are refused as
+    /// temporary and nothing is remembered.
+    pub fn handle_permission(
+        &mut self,
+        uid: &Uid,
+        permission: Option<Permission>,
+        now_ms: u64,
+        ids: &mut Snowflake,
+        out: &mut Vec<HubEffect>,
+    ) {
+        let waiting = self.waiting.remove(uid).unwrap_or_default();
+        self.waiting_len -= waiting.len();
+        if let Some(permission) = permission {
+            self.remember_permission(uid.clone(), permission, now_ms);
+        }
+        for message in waiting {
+            match permission {
+                Some(Permission::Allowed) => self.enqueue(message, now_ms, ids),
+                Some(Permission::Denied(code)) => out.push(HubEffect::Refuse(message.origin, code)),
+                None => out.push(HubEffect::Refuse(message.origin, ErrorCode::Unavailable)),
+            }
+        }
+        self.commit_next(out);
+    }
+
+    /// Forgets what was cached of these users: their standing changed.
+    pub fn handle_permissions_changed(&mut self, uids: &[Uid]) {
+        for uid in uids {
+            self.permissions.remove(uid);
+        }
+    }
+
+    /// The answer to [`HubEffect::Commit`]: one number for each entry in its order, or why there is none.
+    /// After an error nothing of the batch is acknowledged; the next batch goes out.
+    pub fn handle_committed(
+        &mut self,
+        result: Result<&[Number], ErrorCode>,
+        formats: Formats,
+        now_ms: u64,
+        out: &mut Vec<HubEffect>,
+    ) {
+        self.active_ms = now_ms;
+        let batch = std::mem::take(&mut self.inflight);
+        match result {
+            Ok(numbers) => {
+                let delivery = self.deliver(batch, numbers, formats);
+                out.push(HubEffect::Deliver(Arc::new(delivery)));
+            }
+            Err(code) => {
+                let origins = batch.into_iter().flat_map(|pending| pending.origins);
+                out.extend(origins.map(|origin| HubEffect::Refuse(origin, code)));
+            }
+        }
+        self.commit_next(out);
+    }
+
+    /// Messages above `after`, at most `limit`, when the recent ring holds all of them without a gap.
+    #[must_use]
+    pub fn recent_after(&self, after: u64, limit: usize) -> Option<Vec<Arc<Message>>> {
+        let first = self.recent.front()?.seq;
+        let skip = usize::try_from((after + 1).checked_sub(first)?).ok()?;
+        Some(self.recent.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    /// The highest number this hub has seen, 0 if none.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.recent.back().map_or(0, |message| message.seq)
+    }
+
+    /// Whether the hub may be dropped.
+    #[must_use]
+    pub fn is_idle(&self, now_ms: u64) -> bool {
+        self.queue.is_empty()
+            && self.inflight.is_empty()
+            && self.waiting.is_empty()
+            && self.active_ms + HUB_IDLE_MS <= now_ms
+    }
+
+    fn remember_permission(&mut self, uid: Uid, permission: Permission, now_ms: u64) {
+        if self.permissions.len() >= PERMISSIONS_MAX {
+            self.permissions.retain(|_, entry| entry.1 > now_ms);
+            if self.permissions.len() >= PERMISSIONS_MAX {
+                let oldest = self.permissions.iter().min_by_key(|entry| entry.1.1).map(|entry| entry.0.clone());
+                oldest.map(|oldest| self.permissions.remove(&oldest));
+            }
+        }
+        self.permissions.insert(uid, (permission, now_ms + PERMISSION_TTL_MS));
+    }
+
+    fn enqueue(&mut self, message: Submission, now_ms: u64, ids: &mut Snowflake) {
+        let from = message.from.as_ref().map_or("", Uid::as_str);
+        let known = self.inflight.iter_mut().chain(&mut self.queue);
+        // Scanned from the newest: a repeat follows its first soon. Only repeats are looked for at all.
+        if message.retry
+            && let Some(first) = known
+                .rev()
+                .find(|pending| pending.event.client_msg_id == message.client_msg_id && pending.event.from == from)
+        {
+            first.origins.push(message.origin);
+            return;
+        }
+        let event = MessageEvent {
+            conv: self.conv.as_str().to_owned(),
+            msg_id: ids.next_id(now_ms),
+            from: from.to_owned(),
+            client_msg_id: message.client_msg_id,
+            kind: message.kind,
+            body: message.body,
+            enc: message.enc,
+            ts_ms: now_ms,
+        };
+        self.queue.push_back(Pending {
+            event: Arc::new(event),
+            retry: message.retry,
+            origins: smallvec![message.origin],
+        });
+    }
+
+    fn commit_next(&mut self, out: &mut Vec<HubEffect>) {
+        if !self.inflight.is_empty() || self.queue.is_empty() {
+            return;
+        }
+        let mut bytes = 0;
+        while let Some(next) = self.queue.front() {
+            bytes += next.event.body.len();
+            if self.inflight.len() >= BATCH_MESSAGES_MAX || (bytes > BATCH_BYTES_MAX && !self.inflight.is_empty()) {
+                break;
+            }
+            self.inflight.extend(self.queue.pop_front());
+        }
+        let entries = self.inflight.iter().map(|p| BatchEntry { event: p.event.clone(), retry: p.retry }).collect();
+        out.push(HubEffect::Commit(entries));
+    }
+
+    fn deliver(&mut self, batch: Vec<Pending>, numbers: &[Number], formats: Formats) -> Delivery {
+        let (mut json, mut protobuf) = (Vec::new(), Vec::new());
+        let mut items = Vec::with_capacity(batch.len());
+        let mut shown = 0;
+        for (pending, number) in batch.into_iter().zip(numbers) {
+            // Two entries of one batch may share a number (a repeat that was not marked as one): show it once.
+            let duplicate = number.duplicate || number.seq <= shown;
+            let mut item = DeliveryItem {
+                seq: number.seq,
+                epoch: number.epoch,
+                msg_id: number.msg_id,
+                ts_ms: number.ts_ms,
+                origins: pending.origins,
+                json: 0..0,
+                protobuf: 0..0,
+                duplicate,
+            };
+            if !duplicate {
+                shown = number.seq;
+                let message = pending.event.to_message(number.epoch, number.seq);
+                let packet = ServerPacket { message: Some(message), ..ServerPacket::default() };
+                if formats.json {
+                    item.json = append(Format::Json, &packet, &mut json);
+                }
+                if formats.protobuf {
+                    item.protobuf = append(Format::Protobuf, &packet, &mut protobuf);
+                }
+                packet.message.map(|message| self.remember(message));
+            }
+            items.push(item);
+        }
+        Delivery { conv: self.conv.clone(), items, json: Bytes::from(json), protobuf: Bytes::from(protobuf) }
+    }
+
+    fn remember(&mut self, message: Message) {
+        if self.recent.back().is_some_and(|last| last.seq + 1 != message.seq) {
+            // Numbers that this hub has not seen lie between; the ring must stay dense.
+            self.recent.clear();
+            self.recent_bytes = 0;
+        }
+        self.recent_bytes += message.body.len();
+        self.recent.push_back(Arc::new(message));
+        while self.recent.len() > RECENT_MESSAGES_MAX || (self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1)
+        {
+            self.recent_bytes -= self.recent.pop_front().map_or(0, |oldest| oldest.body.len());
+        }
+    }
+}
+
+fn append(format: Format, packet: &ServerPacket, buffer: &mut Vec<u8>) -> std::ops::Range<u32> {
+    let start = buffer.len() as u32;
+    packet::append_frame(format, packet, buffer);
+    start..buffer.len() as u32
+}
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

@@ -97,7 +97,7 @@ error_codes! {
     Malformed = 4000, "malformed", 400, 0, "The command or request cannot be read: no command, two commands, a field of the wrong type.";
     UnknownCommand = 4001, "unknown_command", 400, 0, "The server does not know this command.";
     InvalidArgument = 4002, "invalid_argument", 400, 0, "The command was read, but one of its values is not allowed.";
-    NotConnected = 4010, "not_connected", 401, 0, "A command came before `connect` was answered with `connected`, or a request without a token.";
+    NotConnected = 4010, "not_connected", 401, 0, "A command without a `connect` before it, or a request without a token.";
     AlreadyConnected = 4011, "already_connected", 409, 0, "A second `connect` on one connection.";
     TokenRefused = 4012, "token_refused", 401, 0, "The token is not valid here: signature, audience, user or revocation.";
     TokenExpired = 4013, "token_expired", 401, 0, "The token was valid once; get a new one.";
@@ -225,11 +225,7 @@ impl CloseCode {
 /// because the same bytes would end the next connection too.
 #[must_use]
 pub const fn reconnect(code: u16) -> bool {
-    match code {
-        1000 | 1002 | 1003 | 1007..=1010 => false,
-        3500..=3999 | 4500..=4999 => false,
-        _ => true,
-    }
+    !matches!(code, 1000 | 1002 | 1003 | 1007..=1010 | 3500..=3999 | 4500..=4999)
 }
 
 // The tables rise without repeats and the close codes keep to their ranges.

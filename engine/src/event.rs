@@ -106,19 +106,10 @@ impl Event {
     /// The bytes that go into the log.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let (kind, body) = match self {
-            Self::Message(event) => (KIND_MESSAGE, rkyv::to_bytes::<RkyvError>(event)),
-            Self::Read(event) => (KIND_READ, rkyv::to_bytes::<RkyvError>(event)),
-        };
-        // Serializing strings and integers into memory has no way to fail.
-        let body = body.unwrap_or_else(|_| AlignedVec::new());
-        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[VERSION, kind]);
-        out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-        out.extend_from_slice(&crc32c(&body).to_le_bytes());
-        out.extend_from_slice(&body);
-        Bytes::from(out)
+        match self {
+            Self::Message(event) => encode_message(event),
+            Self::Read(event) => with_header(KIND_READ, rkyv::to_bytes::<RkyvError>(event)),
+        }
     }
 
     /// Checks header, checksum and structure.
@@ -149,6 +140,24 @@ impl Event {
         }
         .map_err(|_| EventError::Damaged)
     }
+}
+
+/// The bytes that go into the log for a message; as [`Event::encode`], without owning it.
+#[must_use]
+pub fn encode_message(event: &MessageEvent) -> Bytes {
+    with_header(KIND_MESSAGE, rkyv::to_bytes::<RkyvError>(event))
+}
+
+fn with_header(kind: u8, body: Result<AlignedVec, RkyvError>) -> Bytes {
+    // Serializing strings and integers into memory has no way to fail.
+    let body = body.unwrap_or_else(|_| AlignedVec::new());
+    let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[VERSION, kind]);
+    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    out.extend_from_slice(&crc32c(&body).to_le_bytes());
+    out.extend_from_slice(&body);
+    Bytes::from(out)
 }
 
 fn crc32c(bytes: &[u8]) -> u32 {

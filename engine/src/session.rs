@@ -1,1 +1,367 @@
-//! (being written)
+//! One connection's protocol state, from the upgrade to its close.
+//!
+//! ```text
+//!  Greeting ──connect──► Opening ──handle_opened──► Attaching ──handle_attached──► Active
+//!     │ auth deadline       │ handle_refused           │                             │ heartbeat, expiry
+//!     ▼                     ▼                          ▼                             ▼
+//!   Closed ◄────────────────┴──────────────────────────┴─────────────────────────────┘
+//! ```
+//!
+//! Lives on the connection's shard. Call order: `handle_request` for each command as it comes,
+//! `handle_received` for any bytes at all, the answers to effects when they come, `handle_timer` when
+//! `deadline` is reached. Invariants: commands behind `connect` are served after it, in order; at most
+//! `COMMANDS_INFLIGHT_MAX` wait (the caller stops reading when `is_full`); after `Close` nothing more comes.
+
+use std::collections::VecDeque;
+
+use crate::effect::{Origin, ReadFrom, SessionEffect, Submission};
+use crate::errors::{CloseCode, ErrorCode};
+use crate::ids::{ConversationId, DeviceId, IdError, MessageType, Uid, check_client_msg_id};
+use crate::limits::{
+    AUTH_TIMEOUT_MS, COMMANDS_INFLIGHT_MAX, CONVERSATIONS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_MS, PAGE_MESSAGES_MAX,
+    RESUME_POINTS_MAX, TOKEN_BYTES_MAX,
+};
+use crate::packet::schema::{Connect, ListConversations, Send, ServerPacket, Signal, Sync, Target};
+use crate::packet::{Refusal, Request};
+
+/// Who a session belongs to, once its token was accepted.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The user.
+    pub uid: Uid,
+    /// The device.
+    pub device: DeviceId,
+    /// Unix milliseconds at which the token ends.
+    pub expires_ms: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Opening,
+    Attaching(Box<Identity>),
+    Active(Box<Identity>),
+    Closed,
+}
+
+/// The machine; see the module's head.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    shard: u16,
+    connection: u64,
+    opened_ms: u64,
+    received_ms: u64,
+    pinged: bool,
+    connect_id: u64,
+    /// Commands handed on that wait for an answer.
+    inflight: usize,
+    /// Commands that came behind `connect` and wait for its answer.
+    waiting: VecDeque<Result<(u64, Request), Refusal>>,
+}
+
+type Effects = Vec<SessionEffect>;
+
+impl Session {
+    /// A session on a connection that was upgraded at `now_ms`. `shard` and `connection` name it in the
+    /// origins of what it submits.
+    #[must_use]
+    pub fn new(shard: u16, connection: u64, now_ms: u64) -> Self {
+        Self {
+            state: State::Greeting,
+            shard,
+            connection,
+            opened_ms: now_ms,
+            received_ms: now_ms,
+            pinged: false,
+            connect_id: 0,
+            inflight: 0,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Who it belongs to, once accepted.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        match &self.state {
+            State::Attaching(identity) | State::Active(identity) => Some(identity),
+            State::Greeting | State::Opening | State::Closed => None,
+        }
+    }
+
+    /// Whether live messages may be pushed.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        matches!(self.state, State::Active(_))
+    }
+
+    /// Whether the connection is not to be read until something was answered.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.inflight + self.waiting.len() >= COMMANDS_INFLIGHT_MAX
+    }
+
+    /// Whether commands wait for an answer.
+    #[must_use]
+    pub fn has_inflight(&self) -> bool {
+        self.inflight + self.waiting.len() > 0
+    }
+
+    /// Bytes came: the peer lives.
+    pub fn handle_received(&mut self, now_ms: u64) {
+        self.received_ms = now_ms;
+        self.pinged = false;
+    }
+
+    /// A command, or one that could not be read.
+    pub fn handle_request(&mut self, request: Result<(u64, Request), Refusal>, out: &mut Effects) {
+        match (&self.state, request) {
+            (State::Closed, _) => {}
+            (State::Greeting, Ok((id, Request::Connect(connect)))) => self.open(id, connect, out),
+            (State::Greeting, Ok((id, _))) => {
+                refuse(id, ErrorCode::NotConnected, "the first command is `connect`", out)
+            }
+            (State::Greeting, Err(refusal)) => out.push(SessionEffect::Reply(refusal_packet(refusal))),
+            (State::Opening | State::Attaching(_), request) => self.waiting.push_back(request),
+            (State::Active(_), Err(refusal)) => out.push(SessionEffect::Reply(refusal_packet(refusal))),
+            (State::Active(identity), Ok((id, request))) => {
+                let uid = identity.uid.clone();
+                if let Err((code, detail)) = self.serve(id, request, &uid, out) {
+                    refuse(id, code, &detail, out);
+                }
+            }
+        }
+    }
+
+    /// The token was accepted. The caller now attaches the device to the shard and asks where it stands.
+    pub fn handle_opened(&mut self, identity: Identity) {
+        if matches!(self.state, State::Opening) {
+            self.state = State::Attaching(Box::new(identity));
+        }
+    }
+
+    /// The token was refused (or could not be checked): tells why and closes, with a code that says
+    /// whether the same token may be tried again.
+    pub fn handle_refused(&mut self, code: ErrorCode, out: &mut Effects) {
+        if !matches!(self.state, State::Opening | State::Attaching(_)) {
+            return;
+        }
+        refuse(self.connect_id, code, "connect refused", out);
+        self.close(
+            match code {
+                ErrorCode::TokenExpired => CloseCode::TokenExpired,
+                code if code.temporary() => CloseCode::Overloaded,
+                _ => CloseCode::TokenRefused,
+            },
+            out,
+        );
+    }
+
+    /// Everything is known to begin: queues `connected`, built by the caller, then serves what came behind
+    /// `connect`.
+    pub fn handle_attached(&mut self, mut connected: ServerPacket, out: &mut Effects) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Attaching(identity) => self.state = State::Active(identity),
+            other => {
+                self.state = other;
+                return;
+            }
+        }
+        connected.id = self.connect_id;
+        out.push(SessionEffect::Reply(connected));
+        while let Some(request) = self.waiting.pop_front() {
+            self.handle_request(request, out);
+        }
+        self.waiting = VecDeque::new();
+    }
+
+    /// A newer token was accepted.
+    pub fn handle_refreshed(&mut self, expires_ms: u64) {
+        if let State::Active(identity) = &mut self.state {
+            identity.expires_ms = expires_ms;
+        }
+    }
+
+    /// A command that was handed on has its answer (the caller queues it).
+    pub fn handle_answered(&mut self) {
+        self.inflight = self.inflight.saturating_sub(1);
+    }
+
+    /// Ends the session.
+    pub fn close(&mut self, code: CloseCode, out: &mut Effects) {
+        if !matches!(self.state, State::Closed) {
+            self.state = State::Closed;
+            self.waiting = VecDeque::new();
+            out.push(SessionEffect::Close(code));
+        }
+    }
+
+    /// When `handle_timer` wants to be called next (it may find that nothing is due any more).
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        match &self.state {
+            State::Closed => None,
+            State::Greeting | State::Opening | State::Attaching(_) => Some(self.opened_ms + AUTH_TIMEOUT_MS),
+            State::Active(identity) => {
+                let silence = if self.pinged { HEARTBEAT_DEAD_MS } else { HEARTBEAT_MS };
+                Some(identity.expires_ms.min(self.received_ms + silence))
+            }
+        }
+    }
+
+    /// Looks at the deadlines.
+    pub fn handle_timer(&mut self, now_ms: u64, out: &mut Effects) {
+        match &self.state {
+            State::Closed => {}
+            State::Greeting | State::Opening | State::Attaching(_) => {
+                if self.opened_ms + AUTH_TIMEOUT_MS <= now_ms {
+                    self.close(CloseCode::AuthTimeout, out);
+                }
+            }
+            State::Active(identity) if identity.expires_ms <= now_ms => self.close(CloseCode::TokenExpired, out),
+            State::Active(_) if self.received_ms + HEARTBEAT_DEAD_MS <= now_ms => {
+                self.close(CloseCode::HeartbeatTimeout, out);
+            }
+            State::Active(_) => {
+                if self.received_ms + HEARTBEAT_MS <= now_ms && !self.pinged {
+                    self.pinged = true;
+                    out.push(SessionEffect::Ping);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, id: u64, connect: Connect, out: &mut Effects) {
+        let device = match DeviceId::parse(&connect.device) {
+            Ok(device) => device,
+            Err(error) => return refuse(id, ErrorCode::InvalidArgument, &error.to_string(), out),
+        };
+        if connect.resume.len() > RESUME_POINTS_MAX || connect.token.len() > TOKEN_BYTES_MAX {
+            return refuse(id, ErrorCode::TooLarge, "too many resume points, or too long a token", out);
+        }
+        self.state = State::Opening;
+        self.connect_id = id;
+        out.push(SessionEffect::Open { connect, device });
+    }
+
+    fn serve(&mut self, id: u64, request: Request, uid: &Uid, out: &mut Effects) -> Result<(), Refused> {
+        let effect = match request {
+            Request::Connect(_) => return Err((ErrorCode::AlreadyConnected, "already connected".into())),
+            Request::Send(send) => SessionEffect::Submit(self.submission(id, send, uid)?),
+            Request::Ack(point) => {
+                let conv = ConversationId::parse(&point.conv).map_err(invalid)?;
+                out.push(SessionEffect::Acknowledge { conv, epoch: point.epoch, seq: point.seq });
+                return Ok(());
+            }
+            Request::Read(read) => SessionEffect::MarkRead { id, conv: conversation(&read.conv, uid)?, seq: read.seq },
+            Request::Sync(sync) => read_page(id, &sync, uid)?,
+            Request::Conversations(list) => list_page(id, list),
+            Request::Typing(typing) => {
+                out.push(SessionEffect::Typing { id, conv: conversation(&typing.conv, uid)? });
+                return Ok(());
+            }
+            Request::Signal(signal) => {
+                out.push(signal_to(signal)?);
+                return Ok(());
+            }
+            Request::Ping => {
+                out.push(SessionEffect::Reply(ServerPacket::pong(id)));
+                return Ok(());
+            }
+            Request::Refresh(refresh) if refresh.token.len() > TOKEN_BYTES_MAX => {
+                return Err((ErrorCode::TooLarge, "too long a token".into()));
+            }
+            Request::Refresh(refresh) => SessionEffect::Refresh { id, token: refresh.token },
+        };
+        self.inflight += 1;
+        out.push(effect);
+        Ok(())
+    }
+
+    fn submission(&self, id: u64, send: Send, uid: &Uid) -> Result<Submission, Refused> {
+        check_client_msg_id(&send.client_msg_id).map_err(invalid)?;
+        let kind = if send.kind.is_empty() { "text".to_owned() } else { send.kind };
+        MessageType::parse(&kind).map_err(invalid)?;
+        if kind == "system" {
+            return Err((ErrorCode::Forbidden, "type `system` is the server's own".into()));
+        }
+        if !matches!(send.enc.as_str(), "" | "deflate") {
+            return Err((ErrorCode::InvalidArgument, "enc is neither absent nor `deflate`".into()));
+        }
+        let conv = match target(send.to)? {
+            Recipient::User(user) => ConversationId::p2p(uid, &user),
+            Recipient::Group(id) => ConversationId::group(&id).map_err(invalid)?,
+        };
+        Ok(Submission {
+            origin: Origin { shard: self.shard, connection: self.connection, command: id },
+            conv,
+            from: Some(uid.clone()),
+            client_msg_id: send.client_msg_id,
+            kind,
+            body: send.body,
+            enc: send.enc,
+            retry: send.retry,
+        })
+    }
+}
+
+type Refused = (ErrorCode, String);
+
+enum Recipient {
+    User(Uid),
+    Group(String),
+}
+
+fn invalid(error: IdError) -> Refused {
+    (ErrorCode::InvalidArgument, error.to_string())
+}
+
+fn target(to: Option<Target>) -> Result<Recipient, Refused> {
+    match to {
+        Some(Target { user, group }) if group.is_empty() => Ok(Recipient::User(Uid::parse(&user).map_err(invalid)?)),
+        Some(Target { user, group }) if user.is_empty() => Ok(Recipient::Group(group)),
+        _ => Err((ErrorCode::InvalidArgument, "`to` wants one of `user` and `group`".into())),
+    }
+}
+
+/// A conversation that the user may at least be in: groups are checked further by who serves them.
+fn conversation(text: &str, uid: &Uid) -> Result<ConversationId, Refused> {
+    let conv = ConversationId::parse(text).map_err(invalid)?;
+    if conv.is_group() || conv.names(uid.as_str()) {
+        return Ok(conv);
+    }
+    Err((ErrorCode::NotAMember, "not your conversation".into()))
+}
+
+fn read_page(id: u64, sync: &Sync, uid: &Uid) -> Result<SessionEffect, Refused> {
+    let conv = conversation(&sync.conv, uid)?;
+    let from = if sync.before_seq == 0 { ReadFrom::After(sync.after_seq) } else { ReadFrom::Before(sync.before_seq) };
+    Ok(SessionEffect::Sync { id, conv, from, limit: bounded(sync.limit, PAGE_MESSAGES_MAX) })
+}
+
+fn list_page(id: u64, list: ListConversations) -> SessionEffect {
+    SessionEffect::Conversations { id, after: list.after, limit: bounded(list.limit, CONVERSATIONS_MAX) }
+}
+
+fn signal_to(signal: Signal) -> Result<SessionEffect, Refused> {
+    match target(signal.to)? {
+        Recipient::User(to) => Ok(SessionEffect::Signal { to, call: signal.call, body: signal.body }),
+        Recipient::Group(_) => Err((ErrorCode::InvalidArgument, "signals go to users".into())),
+    }
+}
+
+fn bounded(limit: u32, max: usize) -> usize {
+    if limit == 0 { max } else { max.min(limit as usize) }
+}
+
+fn refuse(id: u64, code: ErrorCode, detail: &str, out: &mut Effects) {
+    out.push(SessionEffect::Reply(ServerPacket::error(id, code, detail)));
+}
+
+fn refusal_packet(refusal: Refusal) -> ServerPacket {
+    ServerPacket::error(refusal.id, refusal.code, refusal.detail)
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

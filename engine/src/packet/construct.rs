@@ -2,6 +2,7 @@
 
 use crate::errors::ErrorCode;
 
+use super::Request;
 use super::schema::{
     Changed, Command, Connect, Connected, Conversations, Empty, Kicked, ListConversations, Message, Messages, Point,
     Read, Receipt, Reconnect, Refresh, Resync, Send, Sent, ServerPacket, Signal, Sync, Typing,
@@ -158,5 +159,23 @@ impl Command {
     #[must_use]
     pub fn refresh(id: u64, token: impl Into<String>) -> Self {
         Self { id, refresh: Some(Refresh { token: token.into() }), ..Self::default() }
+    }
+}
+
+impl From<(u64, Request)> for Command {
+    fn from((id, request): (u64, Request)) -> Self {
+        let command = Self { id, ..Self::default() };
+        match request {
+            Request::Connect(connect) => Self { connect: Some(connect), ..command },
+            Request::Send(send) => Self { send: Some(send), ..command },
+            Request::Ack(ack) => Self { ack: Some(ack), ..command },
+            Request::Read(read) => Self { read: Some(read), ..command },
+            Request::Sync(sync) => Self { sync: Some(sync), ..command },
+            Request::Conversations(list) => Self { conversations: Some(list), ..command },
+            Request::Typing(typing) => Self { typing: Some(typing), ..command },
+            Request::Signal(signal) => Self { signal: Some(signal), ..command },
+            Request::Ping => Self { ping: Some(Empty {}), ..command },
+            Request::Refresh(refresh) => Self { refresh: Some(refresh), ..command },
+        }
     }
 }

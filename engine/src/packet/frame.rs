@@ -1,16 +1,13 @@
 //! Packets inside whole server frames: encoded once, shared by every connection of the same format.
 //!
 //! ```text
-//!  0        1          2 .. 4 .. 10
-//! +--------+----------+------------------+-------------------+
-//! | 8x FIN | length   | 16 or 64 bits    | payload           |
-//! | opcode | no mask  | when length is   | one packet        |
-//! |        |          | 126 or 127       |                   |
-//! +--------+----------+------------------+-------------------+
+//! frame = header of RFC 6455 §5.2 (final, unmasked, text or binary) payload of one packet
 //! ```
 
 use bytes::Bytes;
 use prost::Message as Prost;
+
+use crate::websocket::{Opcode, write_frame_header};
 
 use super::schema::ServerPacket;
 use super::{Format, encode};
@@ -36,24 +33,10 @@ pub fn append_frame(format: Format, packet: &ServerPacket, out: &mut Vec<u8>) {
     encode(format, packet, out);
     // The length is known only now, so the header is written behind the payload and turned before it.
     let payload_len = out.len() - start;
-    write_header(out, format, payload_len);
+    let opcode = if format.is_text() { Opcode::Text } else { Opcode::Binary };
+    write_frame_header(out, opcode, payload_len);
     let header_len = out.len() - start - payload_len;
     if let Some(frame) = out.get_mut(start..) {
         frame.rotate_right(header_len);
-    }
-}
-
-fn write_header(out: &mut Vec<u8>, format: Format, len: usize) {
-    out.push(if format.is_text() { 0x81 } else { 0x82 });
-    match len {
-        0..126 => out.push(len as u8),
-        126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(len as u16).to_be_bytes());
-        }
-        _ => {
-            out.push(127);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
-        }
     }
 }

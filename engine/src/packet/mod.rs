@@ -210,4 +210,6 @@ const NO_COMMAND: &str = "the command is missing";
 const SEVERAL_COMMANDS: &str = "more than one command under one id";
 
 #[cfg(test)]
+mod proto_tests;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,155 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn conv() -> ConversationId {
+    ConversationId::parse("group:g").unwrap()
+}
+
+#[test]
+fn a_backlog_is_pushed_before_anything_live() {
+    let mut device = Device::default();
+    device.handle_backlog(conv(), 2, 5);
+    assert_eq!(device.handle_live(&conv(), 6, 10, 0), Verdict::Skip);
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: 2 }));
+    assert_eq!(device.handle_page(&conv(), Some(5), 5), PageOutcome::Push);
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: 5 }), "6 came while the page was read");
+    assert_eq!(device.handle_page(&conv(), Some(6), 6), PageOutcome::Push);
+    assert_eq!(device.next_page(0), None);
+    assert_eq!(device.handle_live(&conv(), 7, 10, 0), Verdict::Push);
+}
+
+#[test]
+fn a_device_that_does_not_read_is_told_once_and_resumes_after_its_sync() {
+    let mut device = Device::default();
+    assert_eq!(device.handle_live(&conv(), 1, 10, 0), Verdict::Push);
+    assert_eq!(device.handle_live(&conv(), 2, 10, DELIVERY_QUEUED_BYTES_MAX), Verdict::Resync);
+    assert_eq!(device.handle_live(&conv(), 3, 10, 0), Verdict::Skip);
+    device.handle_synced(&conv(), 2, false);
+    assert_eq!(device.handle_live(&conv(), 4, 10, 0), Verdict::Skip);
+    device.handle_synced(&conv(), 3, true);
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: 3 }), "4 came after the sync was read");
+    assert_eq!(device.handle_page(&conv(), Some(4), 4), PageOutcome::Push);
+    assert_eq!(device.handle_live(&conv(), 5, 10, 0), Verdict::Push);
+}
+
+#[test]
+fn a_page_waits_for_room_in_the_queue() {
+    let mut device = Device::default();
+    device.handle_backlog(conv(), 0, 500);
+    assert_eq!(device.next_page(DELIVERY_LOW_WATER_BYTES + 1), None);
+    assert!(device.next_page(DELIVERY_LOW_WATER_BYTES).is_some());
+    assert_eq!(device.next_page(0), None, "one page in flight");
+}
+
+#[test]
+fn a_hole_upstream_stalls_the_backlog_without_losing_it() {
+    let mut device = Device::default();
+    device.handle_backlog(conv(), 0, 5);
+    device.next_page(0).unwrap();
+    assert_eq!(device.handle_page(&conv(), None, 5), PageOutcome::Stalled);
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: 0 }));
+}
+
+#[test]
+fn leaving_a_conversation_ends_its_backlog() {
+    let mut device = Device::default();
+    device.handle_backlog(conv(), 0, 5);
+    device.next_page(0).unwrap();
+    device.handle_left(&conv());
+    assert_eq!(device.handle_page(&conv(), Some(5), 5), PageOutcome::Ignore);
+    assert_eq!(device.next_page(0), None);
+}
+
+#[test]
+fn only_the_highest_acknowledgement_is_handed_on() {
+    let mut device = Device::default();
+    assert!(device.handle_ack(conv(), 1, 5));
+    assert!(!device.handle_ack(conv(), 1, 9));
+    assert!(!device.handle_ack(conv(), 1, 7));
+    assert_eq!(device.take_acks(), [(conv(), 1, 9)]);
+    assert!(device.take_acks().is_empty());
+}
+
+/// What may happen to one device in one conversation.
+#[derive(Debug, Clone)]
+enum Step {
+    Live { bytes: usize },
+    Own,
+    Lost(u8),
+    Page { size: u8 },
+    Sync,
+    Drain,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1..40_000_usize).prop_map(|bytes| Step::Live { bytes }),
+        1 => Just(Step::Own),
+        1 => (1..4_u8).prop_map(Step::Lost),
+        3 => (0..20_u8).prop_map(|size| Step::Page { size }),
+        1 => Just(Step::Sync),
+        2 => Just(Step::Drain),
+    ]
+}
+
+proptest! {
+    /// The device sees every number once and in order (its own by `sent`), or knows that it must sync.
+    #[test]
+    fn whatever_is_lost_or_slow_the_device_sees_a_dense_rising_run(steps in prop::collection::vec(step(), 1..400)) {
+        let mut device = Device::default();
+        let (mut head, mut seen, mut queued, mut resync) = (0_u64, 0_u64, 0_usize, false);
+        let mut own: Vec<u64> = Vec::new();
+        let mut paging: Option<PageRequest> = None;
+        for step in steps {
+            match step {
+                Step::Live { bytes } => {
+                    head += 1;
+                    match device.handle_live(&conv(), head, bytes, queued) {
+                        Verdict::Push => {
+                            prop_assert!(!resync && paging.is_none());
+                            while own.contains(&(seen + 1)) { seen += 1; }
+                            prop_assert_eq!(head, seen + 1);
+                            seen = head;
+                            queued += bytes;
+                            prop_assert!(queued <= DELIVERY_QUEUED_BYTES_MAX);
+                        }
+                        Verdict::Resync => { prop_assert!(!resync); resync = true; }
+                        Verdict::Skip => {}
+                    }
+                }
+                Step::Own => { head += 1; own.push(head); device.handle_own(&conv(), head); }
+                Step::Lost(count) => {
+                    let first = head + 1;
+                    head += u64::from(count);
+                    device.handle_missed(&conv(), first, head);
+                }
+                Step::Page { size } => {
+                    if paging.is_none() { paging = device.next_page(queued); }
+                    if let Some(page) = paging.take() {
+                        let last = (page.after + u64::from(size)).min(head);
+                        let some = (last > page.after).then_some(last);
+                        if device.handle_page(&conv(), some, head) == PageOutcome::Push && some.is_some() {
+                            prop_assert!(!resync);
+                            while own.contains(&(seen + 1)) && seen < page.after { seen += 1; }
+                            prop_assert!(page.after <= seen, "page after {} but seen {}", page.after, seen);
+                            seen = seen.max(last);
+                        }
+                    }
+                }
+                Step::Sync if resync => { seen = head; resync = false; device.handle_synced(&conv(), head, true); }
+                Step::Sync => {}
+                Step::Drain => queued = 0,
+            }
+        }
+        // Everything still outstanding comes by pages, once there is room; the client syncs if it was told to.
+        if resync { seen = head; device.handle_synced(&conv(), head, true); }
+        while let Some(page) = paging.take().or_else(|| device.next_page(0)) {
+            let last = (page.after + 7).min(head);
+            device.handle_page(&conv(), (last > page.after).then_some(last), head);
+            seen = seen.max(last);
+        }
+        while own.contains(&(seen + 1)) { seen += 1; }
+        prop_assert_eq!(seen, head);
+    }
+}
