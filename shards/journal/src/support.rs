@@ -136,3 +136,28 @@ pub(crate) fn check_direct_io(folder: &Path) -> Result<(), Unsupported> {
 fn on_tmpfs(folder: &Path) -> bool {
     rustix::fs::statfs(folder).is_ok_and(|stat| stat.f_type as u64 == TMPFS_MAGIC)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(errno: Errno, expected: &str) {
+        let error = GlommioError::IoError(io::Error::from(errno));
+        let text = Unsupported::from_executor(&error).to_string();
+        assert!(text.contains(expected), "{errno:?}: {text}");
+    }
+
+    #[test]
+    fn a_refused_executor_says_what_to_do() {
+        check(Errno::NOSYS, "no io_uring");
+        check(Errno::NOMEM, "RLIMIT_MEMLOCK");
+        check(Errno::PERM, "io_uring is");
+        check(Errno::MFILE, "does not start");
+    }
+
+    #[test]
+    fn a_folder_that_takes_no_file_is_named() {
+        let error = check_direct_io(Path::new("/proc/self")).unwrap_err();
+        assert!(matches!(error, Unsupported::Folder { .. }), "{error}");
+    }
+}

@@ -355,3 +355,85 @@ async fn write_all(file: &DmaFile, buffer: glommio::io::DmaBuffer, at: u64) -> R
     // After a failed flush nobody knows what the disk holds, whatever the error says.
     file.fdatasync().await.map_err(|error| Trouble::Failed(format!("flushing: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::cache::TailCache;
+    use crate::config::JournalConfig;
+    use crate::recover::recover;
+    use crate::state::State;
+    use crate::stats::Counters;
+
+    fn send_append(commands: &mpsc::UnboundedSender<Command>, shared: &Arc<Shared>) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let records = vec![Bytes::from_static(b"record")];
+        let reservation = Reservation::try_new(shared, 100).unwrap();
+        commands.send(Command::Append(Append { records, payload_bytes: 10, reply, reservation })).unwrap();
+        answer
+    }
+
+    type Answer = oneshot::Receiver<Result<u64, AppendError>>;
+
+    /// A segment that cannot be written (its file is open for reading only) stands for a disk that fails.
+    #[test]
+    fn after_a_failed_write_every_append_fails_and_nothing_is_taken_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = JournalConfig { segment_bytes: 64 * 1024, ..JournalConfig::new(folder.path()) };
+        let mut found = recover(&config).unwrap();
+        let shared = Arc::new(Shared {
+            config,
+            counters: Counters::default(),
+            released: AtomicU64::new(0),
+            keeper_wake: Notify::new(),
+            failure: OnceLock::new(),
+        });
+        let (commands, commands_end) = mpsc::unbounded_channel();
+        let (end_sender, end) = watch::channel(0);
+        let waiting = [send_append(&commands, &shared), send_append(&commands, &shared)];
+        let later_shared = Arc::clone(&shared);
+        crate::thread::executor().unwrap().run(async move {
+            let found = found.segments.pop().unwrap();
+            let file = OpenOptions::new().read(true).dma_open(&found.path).await.unwrap();
+            let segment = Segment {
+                path: found.path,
+                salt: found.header.salt,
+                first_ordinal: 0,
+                first_commit: 0,
+                file_blocks: found.file_blocks,
+                end_block: found.end_block,
+                commits: Vec::new(),
+                file: Rc::new(file),
+            };
+            let core = Rc::new(Core {
+                shared: later_shared,
+                state: std::cell::RefCell::new(State {
+                    segments: VecDeque::from([segment]),
+                    next_commit: 0,
+                    next_ordinal: 0,
+                    cache: TailCache::new(1000),
+                    spare: Spare::Absent,
+                    refusal: None,
+                }),
+                spare_changed: Notify::new(),
+                stopping: Arc::new(AtomicBool::new(false)),
+            });
+            let writer = glommio::spawn_local(Writer::new(Rc::clone(&core), commands_end, end_sender).run());
+            for answer in waiting {
+                let answer = answer.await.unwrap();
+                assert!(matches!(answer, Err(AppendError::Failed(_))), "{answer:?}");
+            }
+            let later = send_append(&commands, &core.shared).await.unwrap();
+            assert!(matches!(later, Err(AppendError::Failed(_))), "{later:?}");
+            drop(commands);
+            writer.await;
+        });
+        assert!(shared.failure.get().is_some() && shared.counters.failed.load(Relaxed));
+        assert_eq!((*end.borrow(), shared.counters.queued_bytes.load(Relaxed)), (0, 0));
+    }
+}
