@@ -10,8 +10,10 @@
 
 pub mod listener;
 pub mod mailbox;
+pub mod proxy;
 pub mod runtime;
 pub mod socket;
+pub mod tls;
 
 mod local;
 mod support;

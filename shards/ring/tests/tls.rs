@@ -1,0 +1,294 @@
+//! TLS streams against rustls' own client, byte by byte and over a socket.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests and their helpers")]
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use common::{connect, listen, shard};
+use proptest::prelude::*;
+use ringway_ring::listener::Listener;
+use ringway_ring::tls::{TlsConfig, TlsError, TlsStream};
+use rustls::client::ClientConnection;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+
+/// A certificate for `localhost` and its key, in a folder of its own that goes with it.
+struct Files {
+    folder: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+    roots: RootCertStore,
+}
+
+impl Files {
+    fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("ringway-ring-tls-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        Self { folder, certificate, key, roots }
+    }
+
+    fn load(&self) -> Arc<TlsConfig> {
+        TlsConfig::load(&self.certificate, &self.key).unwrap()
+    }
+
+    fn client(&self, version: &'static SupportedProtocolVersion, alpn: &[&[u8]]) -> ClientConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        config
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn client(config: &Arc<ClientConfig>) -> ClientConnection {
+    ClientConnection::new(config.clone(), "localhost".try_into().unwrap()).unwrap()
+}
+
+/// Everything the client wants to send now.
+fn from_client(client: &mut ClientConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+/// Gives the client bytes, and returns the plaintext in them.
+fn to_client(client: &mut ClientConnection, mut bytes: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+    let mut plain = Vec::new();
+    while !bytes.is_empty() {
+        client.read_tls(&mut bytes).unwrap();
+        client.process_new_packets()?;
+        match client.reader().read_to_end(&mut plain) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    Ok(plain)
+}
+
+/// Feeds the server in pieces of these sizes, in turn.
+fn to_server(server: &mut TlsStream, bytes: &[u8], sizes: &[usize]) -> Result<Vec<u8>, TlsError> {
+    let mut plain = Vec::new();
+    let mut rest = bytes;
+    for size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, after) = rest.split_at((*size).clamp(1, rest.len()));
+        rest = after;
+        server.feed(&mut piece.to_vec(), &mut plain)?;
+    }
+    Ok(plain)
+}
+
+fn shake_hands(server: &mut TlsStream, client: &mut ClientConnection, sizes: &[usize]) {
+    let mut rounds = 0;
+    while client.is_handshaking() || !server.is_established() {
+        let bytes = from_client(client);
+        assert!(to_server(server, &bytes, sizes).unwrap().is_empty());
+        let mut out = Vec::new();
+        server.take_output(&mut out);
+        to_client(client, &out).unwrap();
+        rounds += 1;
+        assert!(rounds < 10, "the handshake does not end: {server:?}");
+    }
+}
+
+fn pair(files: &Files, version: &'static SupportedProtocolVersion) -> (TlsStream, ClientConnection) {
+    (TlsStream::new(&files.load()).unwrap(), client(&Arc::new(files.client(version, &[b"http/1.1"]))))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bytes_arrive_both_ways_however_the_records_are_cut(
+        old in any::<bool>(),
+        sizes in prop::collection::vec(prop_oneof![Just(1_usize), 2_usize..40, 1_000_usize..40_000], 1..6),
+        lengths in prop::collection::vec(prop_oneof![0_usize..200, Just(16_384_usize), 16_385_usize..70_000], 1..5),
+    ) {
+        let files = Files::new();
+        let version = if old { &rustls::version::TLS12 } else { &rustls::version::TLS13 };
+        let (mut server, mut client) = pair(&files, version);
+        shake_hands(&mut server, &mut client, &sizes);
+        prop_assert_eq!(client.alpn_protocol(), Some(&b"http/1.1"[..]));
+        for (number, length) in lengths.into_iter().enumerate() {
+            let message: Vec<u8> = (0..length).map(|index| (index * 31 + number) as u8).collect();
+            let mut rest = &message[..];
+            let mut arrived = Vec::new();
+            while !rest.is_empty() {
+                let taken = client.writer().write(rest).unwrap();
+                rest = &rest[taken..];
+                arrived.extend(to_server(&mut server, &from_client(&mut client), &sizes).unwrap());
+            }
+            prop_assert!(arrived == message, "{} of {length} bytes", arrived.len());
+            let mut out = Vec::new();
+            server.seal(&message, &mut out).unwrap();
+            prop_assert!(to_client(&mut client, &out).unwrap() == message);
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_are_refused_and_hold_no_memory(
+        bytes in prop::collection::vec(any::<u8>(), 0..2_000),
+        head in prop_oneof![Just(&b""[..]), Just(&b"\x16\x03\x01"[..]), Just(&b"\x16\x03\x03\x40\x00"[..])],
+        sizes in prop::collection::vec(1_usize..700, 1..4),
+    ) {
+        let files = Files::new();
+        let mut server = TlsStream::new(&files.load()).unwrap();
+        let hostile = [head, &bytes[..]].concat();
+        let fed = to_server(&mut server, &hostile, &sizes);
+        prop_assert!(fed.map_or(true, |plain| plain.is_empty()));
+        prop_assert!(!server.is_established());
+        prop_assert!(server.seal(b"secret", &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_changed_byte_is_refused_and_nothing_of_its_record_is_believed(at in 5_usize..60, flip in 1_u8..=255) {
+        let files = Files::new();
+        let (mut server, mut client) = pair(&files, &rustls::version::TLS13);
+        shake_hands(&mut server, &mut client, &[4_096]);
+        client.writer().write_all(&[7; 60]).unwrap();
+        let mut bytes = from_client(&mut client);
+        bytes[at] ^= flip;
+        let mut plain = Vec::new();
+        let refused = server.feed(&mut bytes, &mut plain);
+        prop_assert!(matches!(refused, Err(TlsError::Protocol(_))) && plain.is_empty());
+        let mut alert = Vec::new();
+        server.take_output(&mut alert);
+        prop_assert!(matches!(to_client(&mut client, &alert), Err(rustls::Error::AlertReceived(_))));
+    }
+}
+
+#[test]
+fn each_side_tells_the_other_that_it_is_done() {
+    let files = Files::new();
+    let (mut server, mut client) = pair(&files, &rustls::version::TLS13);
+    shake_hands(&mut server, &mut client, &[4_096]);
+    let mut out = Vec::new();
+    server.seal(b"bye", &mut out).unwrap();
+    server.close_notify(&mut out).unwrap();
+    client.read_tls(&mut &out[..]).unwrap();
+    assert!(client.process_new_packets().unwrap().peer_has_closed());
+    assert!(!server.is_peer_closed());
+    client.writer().write_all(b"bye too").unwrap();
+    client.send_close_notify();
+    let plain = to_server(&mut server, &from_client(&mut client), &[3]).unwrap();
+    assert_eq!(plain, b"bye too");
+    assert!(server.is_peer_closed());
+}
+
+#[test]
+fn a_client_that_speaks_no_http_1_is_told_so_by_an_alert() {
+    let files = Files::new();
+    let mut server = TlsStream::new(&files.load()).unwrap();
+    let mut client = client(&Arc::new(files.client(&rustls::version::TLS13, &[b"h2"])));
+    let refused = to_server(&mut server, &from_client(&mut client), &[4_096]);
+    assert!(matches!(refused, Err(TlsError::Protocol(_))), "{refused:?}");
+    let mut alert = Vec::new();
+    server.take_output(&mut alert);
+    let told = to_client(&mut client, &alert).unwrap_err();
+    assert!(matches!(told, rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)), "{told}");
+}
+
+#[test]
+fn a_second_connection_resumes_with_its_ticket() {
+    let files = Files::new();
+    let server_config = files.load();
+    let client_config = Arc::new(files.client(&rustls::version::TLS13, &[b"http/1.1"]));
+    let connect = || {
+        let (mut server, mut client) = (TlsStream::new(&server_config).unwrap(), client(&client_config));
+        shake_hands(&mut server, &mut client, &[4_096]);
+        // The ticket comes behind the handshake, in front of the first bytes.
+        let mut out = Vec::new();
+        server.seal(b"hello", &mut out).unwrap();
+        assert_eq!(to_client(&mut client, &out).unwrap(), b"hello");
+        client.handshake_kind().unwrap()
+    };
+    assert_eq!(connect(), rustls::HandshakeKind::Full);
+    assert_eq!(connect(), rustls::HandshakeKind::Resumed);
+}
+
+#[test]
+fn a_configuration_that_cannot_work_says_which_file_and_why() {
+    let files = Files::new();
+    let other = Files::new();
+    let check = |certificate: &Path, key: &Path, told: &[&str]| {
+        let error = TlsConfig::load(certificate, key).unwrap_err().to_string();
+        assert!(told.iter().all(|part| error.contains(part)), "{error}");
+    };
+    let missing = files.folder.join("missing.pem");
+    let empty = files.folder.join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    check(&missing, &files.key, &["missing.pem", "No such file"]);
+    check(&files.certificate, &missing, &["missing.pem", "No such file"]);
+    check(&empty, &files.key, &["empty.pem", "no certificate"]);
+    check(&files.key, &files.key, &["key.pem", "no certificate"]);
+    check(&files.certificate, &files.certificate, &["certificate.pem", "no private key"]);
+    check(&files.certificate, &other.key, &["certificate.pem", "key.pem", "cannot be used"]);
+}
+
+#[test]
+fn an_echo_over_a_socket_comes_back_through_tls() {
+    let files = Files::new();
+    let config = files.load();
+    let (listener, address) = listen();
+    let server = shard(0, move || async move {
+        let (socket, _) = Listener::new(listener).unwrap().accept().await.unwrap();
+        let mut stream = TlsStream::new(&config).unwrap();
+        let (mut buffer, mut plain) = (vec![0; 4_096], Vec::new());
+        loop {
+            socket.readable().await.unwrap();
+            let Some(read) = socket.try_read(&mut buffer).unwrap() else { continue };
+            if read == 0 {
+                return;
+            }
+            stream.feed(&mut buffer[..read], &mut plain).unwrap();
+            let mut out = Vec::new();
+            stream.take_output(&mut out);
+            if !plain.is_empty() {
+                stream.seal(&std::mem::take(&mut plain), &mut out).unwrap();
+            }
+            if stream.is_peer_closed() {
+                stream.close_notify(&mut out).unwrap();
+            }
+            socket.send(Bytes::from(out)).await.unwrap();
+        }
+    });
+    let config = Arc::new(files.client(&rustls::version::TLS13, &[b"http/1.1"]));
+    let mut peer = rustls::StreamOwned::new(client(&config), connect(address));
+    for length in [1, 100, 20_000, 100_000] {
+        let message = vec![length as u8; length];
+        peer.write_all(&message).unwrap();
+        let mut answer = vec![0; length];
+        peer.read_exact(&mut answer).unwrap();
+        assert!(answer == message);
+    }
+    peer.conn.send_close_notify();
+    peer.flush().unwrap();
+    assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+    drop(peer);
+    server.join().unwrap();
+}
