@@ -1,17 +1,19 @@
-//! A served API on loopback with the SQLite directory, and a client that shows every byte.
+//! A served API on loopback with the embedded stores, and a client that shows every byte.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::ledger::Ledger;
 use async_trait::async_trait;
 use ringway_api::{Api, ApiConfig, Parts, ServeLimits, admin_router, router, serve};
 use ringway_engine::event::MessageEvent;
 use ringway_engine::ids::Uid;
 use ringway_engine::packet::schema::Sent;
-use ringway_store::ports::{Directory, Gateways, ServerMessage, SharedState, Signal, SubmitError};
-use ringway_store::sqlite::{Database, SqliteDirectory};
+use ringway_store::embedded::EmbeddedState;
+use ringway_store::ports::{
+    Archive, Directory, Gateways, NumberedMessage, ServerMessage, SharedState, Signal, SubmitError,
+};
+use ringway_store::sqlite::{Database, SqliteArchive, SqliteDirectory};
 use ringway_store::token::TokenKey;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,6 +61,7 @@ pub(crate) struct Server {
     pub(crate) admin: SocketAddr,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) state: Arc<dyn SharedState>,
+    pub(crate) archive: Arc<dyn Archive>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) tokens: Arc<TokenKey>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
@@ -75,14 +78,15 @@ impl Server {
     pub(crate) async fn start_with(adapt: impl FnOnce(&mut ApiConfig), limits: ServeLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).await.unwrap();
-        let directory: Arc<dyn Directory> = Arc::new(SqliteDirectory::new(database));
-        let ledger = Arc::new(Ledger::default());
+        let directory: Arc<dyn Directory> = Arc::new(SqliteDirectory::new(database.clone()));
+        let archive: Arc<dyn Archive> = Arc::new(SqliteArchive::new(database.clone()));
+        let state: Arc<dyn SharedState> = Arc::new(EmbeddedState::open(database).await.unwrap());
         let gateway = Arc::new(Gateway { ready: AtomicBool::new(true) });
         let tokens = Arc::new(TokenKey::load_or_create(&folder.path().join("token.key")).unwrap());
         let parts = Parts {
             directory: Arc::clone(&directory),
-            state: ledger.clone(),
-            archive: ledger.clone(),
+            state: Arc::clone(&state),
+            archive: Arc::clone(&archive),
             gateways: gateway.clone(),
             tokens: tokens.clone(),
             load: Arc::new(|| 0.25),
@@ -104,7 +108,8 @@ impl Server {
             public: public_at,
             admin: admin_at,
             directory,
-            state: ledger,
+            state,
+            archive,
             gateway,
             tokens,
             stop: Some(stop),
@@ -142,9 +147,9 @@ impl Server {
     }
 
     /// Puts a message into a conversation, as a gateway would.
-    pub(crate) async fn say(&self, conv: &str, from: &str, body: &str) -> u64 {
+    pub(crate) async fn say(&self, conv: &str, from: &str, body: &str) -> NumberedMessage {
         let id = self.message_ids.fetch_add(1, Ordering::Relaxed) as u64;
-        let event = MessageEvent {
+        let event = Arc::new(MessageEvent {
             conv: conv.into(),
             msg_id: id,
             from: from.into(),
@@ -153,8 +158,9 @@ impl Server {
             body: body.into(),
             enc: String::new(),
             ts_ms: 1_700_000_000_000 + id,
-        };
-        self.state.number(&[Arc::new(event)]).await.unwrap()[0].seq
+        });
+        let number = self.state.number(std::slice::from_ref(&event)).await.unwrap()[0];
+        NumberedMessage { event, epoch: number.epoch, seq: number.seq }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::harness::{Server, request};
 use ringway_api::ServeLimits;
+use ringway_store::ports::{ArchiveBatch, LogOffset};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +44,9 @@ async fn metrics_are_of_gateway_daemon_and_api() {
 async fn a_trace_shows_hops_and_the_archive_but_no_body() {
     let adapt = |config: &mut ringway_api::ApiConfig| config.admin_token = Some("s3cret".into());
     let server = Server::start_with(adapt, ServeLimits::default()).await;
-    server.say("p2p:ann:bob", "ann", "private words").await;
+    let said = server.say("p2p:ann:bob", "ann", "private words").await;
+    let batch = ArchiveBatch { messages: vec![said], next_offset: LogOffset(1), ..ArchiveBatch::default() };
+    server.archive.commit(&batch).await.unwrap();
     let path = "/admin/trace/1";
     let token = [("authorization", "Bearer s3cret")];
     for headers in [&[][..], &[("authorization", "Bearer other")][..]] {
