@@ -300,7 +300,9 @@ impl Hub {
                 if formats.protobuf {
                     item.protobuf = append(Format::Protobuf, &packet, &mut protobuf);
                 }
-                packet.message.map(|message| self.remember(message));
+                if let Some(message) = packet.message {
+                    self.remember(message);
+                }
             }
             items.push(item);
         }

@@ -62,7 +62,7 @@ pub enum ReadFrom {
 #[derive(Debug, Clone)]
 pub enum SessionEffect {
     /// Queue this packet for the client.
-    Reply(ServerPacket),
+    Reply(Box<ServerPacket>),
     /// Check the token and open a session; answer by `handle_opened` or `handle_refused`.
     Open {
         /// The `connect` as it came (its `token` is never logged).

@@ -121,9 +121,9 @@ impl Session {
             (State::Greeting, Ok((id, _))) => {
                 refuse(id, ErrorCode::NotConnected, "the first command is `connect`", out)
             }
-            (State::Greeting, Err(refusal)) => out.push(SessionEffect::Reply(refusal_packet(refusal))),
+            (State::Greeting, Err(refusal)) => out.push(reply(refusal_packet(refusal))),
             (State::Opening | State::Attaching(_), request) => self.waiting.push_back(request),
-            (State::Active(_), Err(refusal)) => out.push(SessionEffect::Reply(refusal_packet(refusal))),
+            (State::Active(_), Err(refusal)) => out.push(reply(refusal_packet(refusal))),
             (State::Active(identity), Ok((id, request))) => {
                 let uid = identity.uid.clone();
                 if let Err((code, detail)) = self.serve(id, request, &uid, out) {
@@ -168,7 +168,7 @@ impl Session {
             }
         }
         connected.id = self.connect_id;
-        out.push(SessionEffect::Reply(connected));
+        out.push(reply(connected));
         while let Some(request) = self.waiting.pop_front() {
             self.handle_request(request, out);
         }
@@ -265,7 +265,7 @@ impl Session {
                 return Ok(());
             }
             Request::Ping => {
-                out.push(SessionEffect::Reply(ServerPacket::pong(id)));
+                out.push(reply(ServerPacket::pong(id)));
                 return Ok(());
             }
             Request::Refresh(refresh) if refresh.token.len() > TOKEN_BYTES_MAX => {
@@ -355,7 +355,11 @@ fn bounded(limit: u32, max: usize) -> usize {
 }
 
 fn refuse(id: u64, code: ErrorCode, detail: &str, out: &mut Effects) {
-    out.push(SessionEffect::Reply(ServerPacket::error(id, code, detail)));
+    out.push(reply(ServerPacket::error(id, code, detail)));
+}
+
+fn reply(packet: ServerPacket) -> SessionEffect {
+    SessionEffect::Reply(Box::new(packet))
 }
 
 fn refusal_packet(refusal: Refusal) -> ServerPacket {

@@ -1,0 +1,47 @@
+//! What may change while the gateway runs: settings, certificates, readiness.
+//!
+//! Written by whoever holds the gateway's handle, read by the shards: each read is one lock-free load of a
+//! shared pointer when a connection comes in, nothing on a message's path.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ringway_ring::tls::TlsConfig;
+
+use crate::config::LiveConfig;
+
+/// Shared by all shards of a node.
+#[derive(Debug)]
+pub(crate) struct Live {
+    config: ArcSwap<LiveConfig>,
+    tls: ArcSwapOption<TlsConfig>,
+    pub(crate) ready: AtomicBool,
+    pub(crate) draining: AtomicBool,
+}
+
+impl Live {
+    pub(crate) fn new(config: LiveConfig, tls: Option<Arc<TlsConfig>>) -> Self {
+        Self {
+            config: ArcSwap::from_pointee(config),
+            tls: ArcSwapOption::new(tls),
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn config(&self) -> Arc<LiveConfig> {
+        self.config.load_full()
+    }
+
+    pub(crate) fn tls(&self) -> Option<Arc<TlsConfig>> {
+        self.tls.load_full()
+    }
+
+    pub(crate) fn replace(&self, config: LiveConfig, tls: Option<Arc<TlsConfig>>) {
+        self.config.store(Arc::new(config));
+        if tls.is_some() {
+            self.tls.store(tls);
+        }
+    }
+}

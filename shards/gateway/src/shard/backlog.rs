@@ -1,0 +1,141 @@
+//! Catch-up: from `connected` to live, one page at a time, never live before backlog.
+
+use std::collections::BTreeMap;
+
+use ringway_engine::catchup::{Standing, Start, start};
+use ringway_engine::delivery::PageOutcome;
+use ringway_engine::ids::{ConversationId, Uid};
+use ringway_engine::limits::HEARTBEAT_MS;
+use ringway_engine::packet::schema::{Connected, Message, Messages, ServerPacket};
+use ringway_engine::session::Identity;
+use ringway_store::ports::Page;
+
+use super::Shard;
+use crate::clock;
+use crate::mail::{ToShard, ToUplink};
+
+impl Shard {
+    /// The token is good: the device goes on the map first, then the uplink is asked where it stands, so
+    /// that no message can fall between the answer and the first live one.
+    pub(super) fn handle_opened(&mut self, key: u64, identity: Identity, groups: Vec<ConversationId>) {
+        let Some(connection) = self.connection(key) else { return };
+        connection.session.handle_opened(identity);
+        self.attach(key, groups);
+        self.uplink.push(ToUplink::Attach(self.reference(key)));
+    }
+
+    pub(super) fn handle_attached(&mut self, key: u64, session: String, standings: &[(ConversationId, Standing)]) {
+        let now_ms = clock::unix_ms();
+        let Some(connection) = self.connection(key) else { return };
+        let Some(identity) = connection.session.identity().cloned() else { return };
+        let mut recovered = BTreeMap::new();
+        let resume = std::mem::take(&mut connection.resume);
+        for (conv, standing) in standings {
+            let point = resume.get(conv.as_str()).copied();
+            match start(standing, point) {
+                Start::From(from) => {
+                    connection.device.handle_backlog(conv.clone(), from, standing.head);
+                    if point.is_some() {
+                        recovered.insert(conv.as_str().to_owned(), true);
+                    }
+                }
+                Start::Unrecovered => {
+                    connection.device.handle_unrecovered(conv.clone(), standing.head);
+                    recovered.insert(conv.as_str().to_owned(), false);
+                }
+            }
+        }
+        // Points of conversations that the user is not in, or that have no message.
+        for conv in resume.into_keys() {
+            recovered.entry(conv).or_insert(false);
+        }
+        let connected = Connected {
+            session,
+            uid: identity.uid.as_str().to_owned(),
+            heartbeat_s: (HEARTBEAT_MS / 1_000) as u32,
+            server_time_ms: now_ms,
+            recovered,
+            expires_in_s: u32::try_from(identity.expires_ms.saturating_sub(now_ms) / 1_000).unwrap_or(u32::MAX),
+        };
+        let mut effects = Vec::new();
+        let packet = ServerPacket { connected: Some(connected), ..ServerPacket::default() };
+        connection.session.handle_attached(packet, &mut effects);
+        self.carry_out(key, &mut effects);
+        self.schedule(key);
+        self.pump_backlog(key);
+    }
+
+    /// Asks for a device's next page when one is due and its queue has room.
+    pub(super) fn pump_backlog(&mut self, key: u64) {
+        let to = self.reference(key);
+        let Some(connection) = self.connection(key) else { return };
+        if !connection.device.is_behind() || !connection.session.is_active() {
+            return;
+        }
+        let queued = connection.queued();
+        if let Some(page) = connection.device.next_page(queued) {
+            let home = page.conv.home_shard(self.shards) as u16;
+            self.tell(home, ToShard::Recent { to, conv: page.conv, after: page.after });
+        }
+    }
+
+    pub(super) fn handle_catch_up_page(&mut self, key: u64, conv: &ConversationId, page: Option<Page>) {
+        let Some(connection) = self.connection(key) else { return };
+        let read = page.unwrap_or_default();
+        let last = read.items.last().map(|message| message.seq);
+        match connection.device.handle_page(conv, last, read.head) {
+            PageOutcome::Ignore => {}
+            PageOutcome::Stalled => self.stalled.push(key),
+            PageOutcome::Push => {
+                if last.is_some() {
+                    self.metrics.counters.pages.add(1);
+                    self.metrics.counters.delivered.add(read.items.len() as u64);
+                    self.reply(key, &messages(0, conv, &read));
+                }
+                self.pump_backlog(key);
+            }
+        }
+    }
+
+    pub(super) fn handle_sync_page(&mut self, key: u64, id: u64, conv: &ConversationId, page: Page, complete: bool) {
+        let last = page.items.last().map_or(page.head, |message| message.seq);
+        self.answer(key, &messages(id, conv, &page));
+        if let Some(connection) = self.connection(key) {
+            connection.device.handle_synced(conv, last, complete);
+            self.pump_backlog(key);
+        }
+    }
+
+    /// The user's devices here are in a conversation from now on.
+    pub(super) fn handle_joined(&mut self, uid: &Uid, conv: &ConversationId, from: u64, head: u64) {
+        for key in self.users.get(uid).cloned().unwrap_or_default() {
+            let Some(connection) = self.connection(key) else { continue };
+            if connection.groups.contains(conv) {
+                continue;
+            }
+            connection.groups.push(conv.clone());
+            connection.device.handle_backlog(conv.clone(), from, head);
+            self.groups.entry_ref(conv).or_default().push(key);
+            self.tell_changed(key, conv.as_str(), "joined");
+            self.pump_backlog(key);
+        }
+    }
+
+    /// The user's devices here are out of it.
+    pub(super) fn handle_left(&mut self, uid: &Uid, conv: &ConversationId) {
+        for key in self.users.get(uid).cloned().unwrap_or_default() {
+            let Some(connection) = self.connection(key) else { continue };
+            let Some(at) = connection.groups.iter().position(|group| group == conv) else { continue };
+            connection.groups.swap_remove(at);
+            connection.device.handle_left(conv);
+            self.leave_group(conv, key);
+            self.tell_changed(key, conv.as_str(), "left");
+        }
+    }
+}
+
+fn messages(id: u64, conv: &ConversationId, page: &Page) -> ServerPacket {
+    let items: Vec<Message> = page.items.iter().map(|message| Message::clone(message)).collect();
+    let messages = Messages { conv: conv.as_str().to_owned(), items, head: page.head, more: page.more };
+    ServerPacket { id, messages: Some(messages), ..ServerPacket::default() }
+}

@@ -1,0 +1,124 @@
+//! What sessions ask for, carried out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ringway_engine::effect::{Origin, SessionEffect};
+use ringway_engine::errors::ErrorCode;
+use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
+use ringway_engine::packet::schema::{ServerPacket, Signal, Typing};
+use ringway_engine::packet::{self, Format};
+use ringway_engine::websocket::{Opcode, frame};
+
+use super::Shard;
+use crate::mail::{Open, ToShard, ToUplink, Transient, TransientTo};
+use crate::trace::Station;
+
+impl Shard {
+    /// Carries out what a session asked for, in order.
+    pub(super) fn carry_out(&mut self, key: u64, effects: &mut Vec<SessionEffect>) {
+        for effect in effects.drain(..) {
+            self.carry_out_one(key, effect);
+        }
+    }
+
+    fn carry_out_one(&mut self, key: u64, effect: SessionEffect) {
+        let origin = |id| Origin { shard: self.index, connection: key, command: id };
+        match effect {
+            SessionEffect::Reply(packet) => self.reply(key, &packet),
+            SessionEffect::Open { mut connect, device } => {
+                let to = self.reference(key);
+                let Some(connection) = self.connection(key) else { return };
+                let format = connection.format;
+                connection.resume = std::mem::take(&mut connect.resume);
+                let bearer = connection.bearer.take();
+                self.uplink.push(ToUplink::Open(Box::new(Open { to, connect, device, bearer, format })));
+            }
+            SessionEffect::Submit(message) => {
+                self.metrics.counters.submitted.add(1);
+                let home = message.conv.home_shard(self.shards) as u16;
+                if home == self.index {
+                    self.submit(message);
+                } else {
+                    self.tell(home, ToShard::Submit(message));
+                }
+            }
+            SessionEffect::Acknowledge { conv, epoch, seq } => self.acknowledge(key, conv, epoch, seq),
+            SessionEffect::MarkRead { id, conv, seq } => {
+                let origin = origin(id);
+                self.ask_for(key, |uid| ToUplink::MarkRead { origin, conv, uid, seq });
+            }
+            SessionEffect::Sync { id, conv, from, limit } => {
+                let origin = origin(id);
+                self.ask_for(key, |uid| ToUplink::Sync { origin, conv, uid, from, limit });
+            }
+            SessionEffect::Conversations { id, after, limit } => {
+                let origin = origin(id);
+                self.ask_for(key, |uid| ToUplink::Conversations { origin, uid, after, limit });
+            }
+            SessionEffect::Refresh { id, token } => {
+                let origin = origin(id);
+                self.uplink.push(ToUplink::Refresh { origin, token });
+            }
+            SessionEffect::Typing { id, conv } => self.typing(key, id, conv),
+            SessionEffect::Signal { to, call, body } => self.signal(key, to, call, body),
+            SessionEffect::Ping => self.queue(key, frame(Opcode::Ping, b"")),
+            SessionEffect::Close(code) => self.finish_session(key, code),
+        }
+    }
+
+    fn uid_of(&mut self, key: u64) -> Option<Uid> {
+        Some(self.connection(key)?.session.identity()?.uid.clone())
+    }
+
+    fn ask_for(&mut self, key: u64, message: impl FnOnce(Uid) -> ToUplink) {
+        if let Some(uid) = self.uid_of(key) {
+            self.uplink.push(message(uid));
+        }
+    }
+
+    fn acknowledge(&mut self, key: u64, conv: ConversationId, epoch: u64, seq: u64) {
+        self.note(Station::Acknowledged, 0, conv.stable_hash(), seq, key);
+        let Some(connection) = self.connection(key) else { return };
+        if connection.device.handle_ack(conv, epoch, seq) {
+            self.acked.push(key);
+        }
+    }
+
+    fn typing(&mut self, key: u64, id: u64, conv: ConversationId) {
+        let Some(uid) = self.uid_of(key) else { return };
+        let to = match conv.kind() {
+            ConversationKind::P2p(low, high) => {
+                TransientTo::Users([low, high].iter().filter_map(|party| Uid::parse(party).ok()).collect())
+            }
+            ConversationKind::Group(_) => {
+                if !self.connection(key).is_some_and(|connection| connection.groups.contains(&conv)) {
+                    return self.reply(key, &ServerPacket::error(id, ErrorCode::NotAMember, "not your conversation"));
+                }
+                TransientTo::Group(conv.clone())
+            }
+            ConversationKind::System(_) => return,
+        };
+        let typing = Typing { conv: conv.as_str().to_owned(), uid: uid.as_str().to_owned() };
+        self.broadcast(Some(key), to, &ServerPacket { typing: Some(typing), ..ServerPacket::default() });
+    }
+
+    fn signal(&mut self, key: u64, to: Uid, call: String, body: String) {
+        let Some(from) = self.uid_of(key) else { return };
+        let signal = Signal { to: None, call, body, from: from.as_str().to_owned() };
+        let packet = ServerPacket { signal: Some(signal), ..ServerPacket::default() };
+        self.broadcast(Some(key), TransientTo::Users(vec![to]), &packet);
+    }
+
+    /// Gives a push that is never stored to every shard; each knows its own devices.
+    pub(super) fn broadcast(&mut self, except: Option<u64>, to: TransientTo, packet: &ServerPacket) {
+        let encode = |format| -> Bytes { packet::encode_frame(format, packet) };
+        let except = except.map(|key| self.reference(key));
+        let (json, protobuf) = (encode(Format::Json), encode(Format::Protobuf));
+        let push = Arc::new(Transient { to, except, json, protobuf });
+        for peer in self.peers.iter_mut().flatten().filter(|peer| !peer.is_congested()) {
+            peer.push(ToShard::Transient(Arc::clone(&push)));
+        }
+        self.show_transient(&push);
+    }
+}

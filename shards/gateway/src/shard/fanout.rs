@@ -1,0 +1,176 @@
+//! Deliveries and transient pushes to the devices of this shard.
+//!
+//! A batch is encoded once; here its buffer is only shared: the whole of it, or slices of it where a device
+//! has seen a part or sent one itself. The answer `sent` stands in the sender's queue at the message's
+//! place among the others, so a sender sees its conversation in order too.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ringway_engine::delivery::Verdict;
+use ringway_engine::effect::{Delivery, DeliveryItem};
+use ringway_engine::ids::{ConversationId, ConversationKind};
+use ringway_engine::limits::{DELIVERY_LOW_WATER_BYTES, SLOW_READER_MS};
+use ringway_engine::packet::Format;
+use ringway_engine::packet::schema::{Resync, Sent, ServerPacket};
+use smallvec::SmallVec;
+
+use super::{Keys, Shard};
+use crate::clock;
+use crate::mail::{Transient, TransientTo};
+use crate::trace::Station;
+
+impl Shard {
+    /// Shows a committed batch to the devices here and answers the senders among them.
+    pub(super) fn show(&mut self, delivery: &Arc<Delivery>) {
+        let index = self.index;
+        let mut senders: Keys = delivery
+            .items
+            .iter()
+            .flat_map(|item| &item.origins)
+            .filter(|origin| origin.shard == index)
+            .map(|origin| origin.connection)
+            .collect();
+        senders.sort_unstable();
+        senders.dedup();
+        let audience = self.audience(&delivery.conv);
+        for key in &audience {
+            if senders.binary_search(key).is_err() {
+                self.show_to(*key, delivery, false);
+            }
+        }
+        for key in senders {
+            self.show_to(key, delivery, audience.contains(&key));
+        }
+    }
+
+    /// The connections here whose devices are in a conversation.
+    fn audience(&self, conv: &ConversationId) -> SmallVec<[u64; 8]> {
+        match conv.kind() {
+            ConversationKind::Group(_) => {
+                self.groups.get(conv).map(|keys| keys.iter().copied().collect()).unwrap_or_default()
+            }
+            ConversationKind::System(uid) => {
+                self.users.get(uid).map(|keys| keys.iter().copied().collect()).unwrap_or_default()
+            }
+            ConversationKind::P2p(low, high) => {
+                let of = |uid: &str| self.users.get(uid).into_iter().flatten().copied();
+                if low == high { of(low).collect() } else { of(low).chain(of(high)).collect() }
+            }
+        }
+    }
+
+    /// One device's part of a batch. `member` matters only for senders: all others are in the audience.
+    fn show_to(&mut self, key: u64, delivery: &Arc<Delivery>, member: bool) {
+        let index = self.index;
+        let hash = delivery.conv.stable_hash();
+        let Some(connection) = self.connection(key) else { return };
+        let format = connection.format;
+        let mut shown = 0;
+        let mut run: Range<u32> = 0..0;
+        for item in &delivery.items {
+            let own = item.origins.iter().find(|origin| origin.shard == index && origin.connection == key);
+            if let Some(own) = own {
+                let command = own.command;
+                self.queue_run(key, delivery, format, &mut run);
+                self.answer_sent(key, delivery, item, command);
+                if member
+                    && !item.duplicate
+                    && let Some(connection) = self.connection(key)
+                {
+                    connection.device.handle_own(&delivery.conv, item.seq);
+                }
+                continue;
+            }
+            if item.duplicate {
+                continue;
+            }
+            let range = item.range(format).clone();
+            let Some(connection) = self.connection(key) else { return };
+            let queued = connection.queued() + (run.end - run.start) as usize;
+            match connection.device.handle_live(&delivery.conv, item.seq, (range.end - range.start) as usize, queued) {
+                Verdict::Push => {
+                    shown += 1;
+                    if run.start == run.end {
+                        run = range;
+                    } else {
+                        run.end = range.end;
+                    }
+                    self.note(Station::Pushed, item.msg_id, hash, item.seq, key);
+                }
+                Verdict::Skip => self.queue_run(key, delivery, format, &mut run),
+                Verdict::Resync => {
+                    self.queue_run(key, delivery, format, &mut run);
+                    self.tell_resync(key, &delivery.conv);
+                }
+            }
+        }
+        self.queue_run(key, delivery, format, &mut run);
+        self.metrics.counters.delivered.add(shown);
+        self.pump_backlog(key);
+    }
+
+    /// Queues a run of frames that lie together in the batch's buffer.
+    fn queue_run(&mut self, key: u64, delivery: &Delivery, format: Format, run: &mut Range<u32>) {
+        if run.start < run.end {
+            self.queue(key, delivery.buffer(format).slice(run.start as usize..run.end as usize));
+            *run = 0..0;
+        }
+    }
+
+    fn answer_sent(&mut self, key: u64, delivery: &Delivery, item: &DeliveryItem, command: u64) {
+        let sent = Sent {
+            conv: delivery.conv.as_str().to_owned(),
+            msg_id: item.msg_id,
+            epoch: item.epoch,
+            seq: item.seq,
+            ts: item.ts_ms,
+        };
+        self.note(Station::Sent, item.msg_id, delivery.conv.stable_hash(), item.seq, key);
+        self.answer(key, &ServerPacket { id: command, sent: Some(sent), ..ServerPacket::default() });
+    }
+
+    pub(super) fn tell_resync(&mut self, key: u64, conv: &ConversationId) {
+        self.metrics.counters.resyncs.add(1);
+        self.schedule_at(key, clock::steady_ms() + SLOW_READER_MS);
+        let resync = Resync { conv: conv.as_str().to_owned() };
+        self.reply(key, &ServerPacket { resync: Some(resync), ..ServerPacket::default() });
+    }
+
+    /// A batch could not be handed to this shard: its devices read the store instead.
+    pub(super) fn handle_missed(&mut self, conv: &ConversationId, first: u64, head: u64) {
+        for key in self.audience(conv) {
+            if let Some(connection) = self.connection(key) {
+                connection.device.handle_missed(conv, first, head);
+                self.pump_backlog(key);
+            }
+        }
+    }
+
+    /// Shows a push that is never stored. A device that does not read gets none.
+    pub(super) fn show_transient(&mut self, push: &Transient) {
+        let keys: SmallVec<[u64; 8]> = match &push.to {
+            TransientTo::Group(conv) => self.audience(conv),
+            TransientTo::Users(uids) => {
+                let mut uids: SmallVec<[_; 2]> = uids.iter().collect();
+                uids.dedup();
+                uids.iter().flat_map(|uid| self.users.get(*uid).into_iter().flatten().copied()).collect()
+            }
+        };
+        for key in keys {
+            if push.except == Some(self.reference(key)) {
+                continue;
+            }
+            let Some(connection) = self.connection(key) else { continue };
+            if !connection.session.is_active() || connection.queued() > DELIVERY_LOW_WATER_BYTES {
+                continue;
+            }
+            let frame = match connection.format {
+                Format::Json => push.json.clone(),
+                Format::Protobuf => push.protobuf.clone(),
+            };
+            self.metrics.counters.transients.add(1);
+            self.queue(key, frame);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The conversations whose home is this shard.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ringway_engine::conversation::{Hub, Number, Permission};
+use ringway_engine::effect::{Delivery, HubEffect, Origin, Submission};
+use ringway_engine::errors::ErrorCode;
+use ringway_engine::ids::{ConversationId, Uid};
+use ringway_engine::limits::PAGE_MESSAGES_MAX;
+use ringway_engine::packet::schema::{Sent, ServerPacket};
+use ringway_store::ports::Page;
+
+use super::Shard;
+use crate::clock;
+use crate::mail::{Audience, ConnectionRef, ToShard, ToUplink};
+use crate::trace::Station;
+
+impl Shard {
+    /// Takes a message for a hub of this shard.
+    pub(super) fn submit(&mut self, message: Submission) {
+        let now_ms = clock::unix_ms();
+        let conv = message.conv.clone();
+        let mut effects = Vec::new();
+        let hub = self.hubs.entry_ref(&conv).or_insert_with(|| {
+            self.metrics.counters.hubs.add(1);
+            Hub::new(conv.clone(), now_ms)
+        });
+        hub.handle_submit(message, now_ms, &mut self.ids, &mut effects);
+        self.carry_out_hub(&conv, Audience::default(), effects);
+    }
+
+    pub(super) fn handle_permission(&mut self, conv: &ConversationId, uid: &Uid, permission: Option<Permission>) {
+        let mut effects = Vec::new();
+        let Some(hub) = self.hubs.get_mut(conv) else { return };
+        hub.handle_permission(uid, permission, clock::unix_ms(), &mut self.ids, &mut effects);
+        self.carry_out_hub(conv, Audience::default(), effects);
+    }
+
+    pub(super) fn handle_committed(
+        &mut self,
+        conv: &ConversationId,
+        result: Result<&[Number], ErrorCode>,
+        audience: Audience,
+        at: Instant,
+    ) {
+        self.metrics.commit_latency.record(at.elapsed().as_micros() as u64);
+        let mut effects = Vec::new();
+        let Some(hub) = self.hubs.get_mut(conv) else { return };
+        hub.handle_committed(result, audience.formats, clock::unix_ms(), &mut effects);
+        self.carry_out_hub(conv, audience, effects);
+    }
+
+    pub(super) fn permissions_changed(&mut self, conv: &ConversationId, uids: &[Uid]) {
+        if let Some(hub) = self.hubs.get_mut(conv) {
+            hub.handle_permissions_changed(uids);
+        }
+    }
+
+    fn carry_out_hub(&mut self, conv: &ConversationId, audience: Audience, effects: Vec<HubEffect>) {
+        let home = self.index;
+        for effect in effects {
+            match effect {
+                HubEffect::AskPermission(uid) => {
+                    self.uplink.push(ToUplink::Permission { home, conv: conv.clone(), uid });
+                }
+                HubEffect::Commit(entries) => {
+                    self.metrics.counters.batches.add(1);
+                    let hash = conv.stable_hash();
+                    for entry in &entries {
+                        self.note(Station::Batched, entry.event.msg_id, hash, 0, 0);
+                    }
+                    let at = Instant::now();
+                    self.uplink.push(ToUplink::Commit { home, conv: conv.clone(), entries, at });
+                }
+                HubEffect::Refuse(origin, code) => self.refuse(origin, code),
+                HubEffect::Deliver(delivery) => self.deliver(delivery, audience),
+            }
+        }
+    }
+
+    /// Tells a command that it failed, wherever it came from.
+    pub(super) fn refuse(&mut self, origin: Origin, code: ErrorCode) {
+        if origin.shard == Origin::SERVER {
+            self.uplink.push(ToUplink::ServerAnswer { token: origin.command, result: Err(code) });
+        } else if origin.shard == self.index {
+            self.answer(origin.connection, &ServerPacket::error(origin.command, code, code.name()));
+        } else {
+            self.tell(origin.shard, ToShard::Refuse { origin, code });
+        }
+    }
+
+    /// Hands a batch to every shard that holds members or senders of it.
+    fn deliver(&mut self, delivery: Arc<Delivery>, audience: Audience) {
+        let hash = delivery.conv.stable_hash();
+        let mut shards = audience.shards;
+        let formats = u64::from(audience.formats.json) + u64::from(audience.formats.protobuf);
+        for item in &delivery.items {
+            self.note(Station::Fanned, item.msg_id, hash, item.seq, 0);
+            if item.duplicate {
+                self.metrics.counters.duplicates.add(1);
+            } else {
+                self.metrics.counters.numbered.add(1);
+                self.metrics.counters.encodings.add(formats);
+            }
+            for origin in &item.origins {
+                if origin.shard == Origin::SERVER {
+                    let sent = Sent {
+                        conv: delivery.conv.as_str().to_owned(),
+                        msg_id: item.msg_id,
+                        epoch: item.epoch,
+                        seq: item.seq,
+                        ts: item.ts_ms,
+                    };
+                    self.uplink.push(ToUplink::ServerAnswer { token: origin.command, result: Ok(sent) });
+                } else {
+                    shards |= 1 << (origin.shard % 64);
+                }
+            }
+        }
+        for shard in 0..self.shards.min(64) {
+            if shards & (1 << shard) == 0 || shard == usize::from(self.index) {
+                continue;
+            }
+            self.deliver_to_peer(shard, &delivery);
+        }
+        if shards & (1 << self.index) != 0 {
+            self.show(&delivery);
+        }
+    }
+
+    fn deliver_to_peer(&mut self, shard: usize, delivery: &Arc<Delivery>) {
+        let Some(Some(peer)) = self.peers.get_mut(shard) else { return };
+        let has_answers = delivery.items.iter().flat_map(|item| &item.origins).any(|o| usize::from(o.shard) == shard);
+        // Answers to commands may not be dropped; what only shows messages may.
+        if has_answers || !peer.is_congested() {
+            peer.push(ToShard::Deliver(Arc::clone(delivery)));
+            return;
+        }
+        let mut new = delivery.items.iter().filter(|item| !item.duplicate).map(|item| item.seq);
+        let Some(first) = new.next() else { return };
+        let last = new.next_back().unwrap_or(first);
+        self.metrics.counters.missed.add(1);
+        if let Some(owed) = self.owed.get_mut(shard) {
+            owed.entry_ref(&delivery.conv).or_insert((first, last)).1 = last;
+        }
+    }
+
+    /// Tells peers what they missed, once their mailboxes have room.
+    pub(super) fn pay_owed(&mut self) {
+        for (peer, owed) in self.peers.iter_mut().zip(&mut self.owed) {
+            let Some(peer) = peer.as_mut().filter(|peer| !owed.is_empty() && !peer.is_congested()) else { continue };
+            for (conv, (first, head)) in owed.drain() {
+                peer.push(ToShard::Missed { conv, first, head });
+            }
+        }
+    }
+
+    /// A catch-up read: from the hub's recent ring when it reaches back far enough, else from the store.
+    pub(super) fn read_recent(&mut self, to: ConnectionRef, conv: ConversationId, after: u64) {
+        let recent =
+            self.hubs.get(&conv).and_then(|hub| Some((hub.recent_after(after, PAGE_MESSAGES_MAX)?, hub.head())));
+        match recent {
+            Some((items, head)) => {
+                let epoch = items.last().map_or(0, |message| message.epoch);
+                let more = items.last().is_some_and(|message| message.seq < head);
+                let page = Some(Page { items, epoch, head, more });
+                self.tell(to.shard, ToShard::CatchUpPage { connection: to.connection, conv, page });
+            }
+            None => self.uplink.push(ToUplink::CatchUp { to, conv, after }),
+        }
+    }
+
+    /// Drops hubs that had nothing to do for long.
+    pub(super) fn sweep_hubs(&mut self, now_ms: u64) {
+        let before = self.hubs.len();
+        self.hubs.retain(|_, hub| !hub.is_idle(now_ms));
+        self.metrics.counters.hubs.sub((before - self.hubs.len()) as u64);
+    }
+}

@@ -1,0 +1,316 @@
+//! Bytes of one connection, from the socket to commands: PROXY header, TLS, upgrade, frames.
+//!
+//! A reader task waits for readiness, so an idle connection holds no buffer; it reads without blocking
+//! into the shard's one read buffer. A dropped reader loses no bytes: they are still in the kernel.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ringway_engine::errors::CloseCode;
+use ringway_engine::limits::{DELIVERY_QUEUED_BYTES_MAX, HANDSHAKE_BYTES_MAX};
+use ringway_engine::packet::{self, Format, NotTheProtocol};
+use ringway_engine::websocket::handshake::{self, Upgrade};
+use ringway_engine::websocket::{Incoming, Opcode, ProtocolError, frame};
+use ringway_ring::proxy;
+use ringway_ring::socket::Socket;
+
+use super::connection::Phase;
+use super::{Shard, Shared};
+use crate::clock;
+
+/// Reads of one turn; a connection that has more waits for the next.
+const READS_PER_TURN: usize = 4;
+
+/// How a connection goes on after bytes were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Go,
+    End,
+}
+
+/// Reads until the connection ends, then takes it out of the table.
+pub(super) async fn run(shared: Shared, socket: Rc<Socket>, key: u64) {
+    loop {
+        let parked = std::future::poll_fn(|context| {
+            let mut shard = shared.borrow_mut();
+            match shard.connection(key) {
+                Some(connection) if connection.is_parked() => {
+                    connection.parked = Some(context.waker().clone());
+                    std::task::Poll::Pending
+                }
+                Some(_) => std::task::Poll::Ready(Flow::Go),
+                None => std::task::Poll::Ready(Flow::End),
+            }
+        });
+        if parked.await == Flow::End || socket.readable().await.is_err() {
+            break;
+        }
+        if shared.borrow_mut().read(&socket, key) == Flow::End {
+            break;
+        }
+    }
+    socket.shutdown();
+    shared.borrow_mut().remove(key);
+}
+
+impl Shard {
+    /// Takes what the socket has, up to a bound.
+    fn read(&mut self, socket: &Socket, key: u64) -> Flow {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let mut flow = Flow::Go;
+        for _ in 0..READS_PER_TURN {
+            match socket.try_read(&mut buffer) {
+                Ok(None) => break,
+                Ok(Some(0)) | Err(_) => {
+                    flow = Flow::End;
+                    break;
+                }
+                Ok(Some(count)) => {
+                    self.metrics.counters.reads.add(1);
+                    self.metrics.counters.bytes_in.add(count as u64);
+                    let full = count == buffer.len();
+                    flow = self.handle_bytes(key, buffer.get_mut(..count).unwrap_or_default());
+                    // A read that did not fill the buffer has emptied the socket.
+                    if flow == Flow::End || !full {
+                        break;
+                    }
+                }
+            }
+        }
+        self.read_buffer = buffer;
+        self.settle();
+        flow
+    }
+
+    fn handle_bytes(&mut self, key: u64, bytes: &mut [u8]) -> Flow {
+        let now_ms = clock::steady_ms();
+        let Some(connection) = self.connection(key) else { return Flow::End };
+        connection.session.handle_received(now_ms);
+        if matches!(connection.phase, Phase::Proxy(_)) {
+            return self.handle_proxy(key, bytes);
+        }
+        let Some(mut tls) = connection.tls.take() else { return self.handle_plain(key, bytes) };
+        let mut plain = Vec::new();
+        let fed = tls.feed(bytes, &mut plain);
+        let ended = tls.is_peer_closed();
+        connection.tls = Some(tls);
+        self.mark_dirty(key);
+        if let Err(error) = fed {
+            tracing::debug!(%error, "TLS failed");
+            self.close_after_output(key);
+            return Flow::Go;
+        }
+        let flow = if plain.is_empty() { Flow::Go } else { self.handle_plain(key, &mut plain) };
+        if ended { Flow::End } else { flow }
+    }
+
+    fn handle_proxy(&mut self, key: u64, bytes: &mut [u8]) -> Flow {
+        let Some(connection) = self.connection(key) else { return Flow::End };
+        let Phase::Proxy(kept) = &mut connection.phase else { return Flow::End };
+        kept.extend_from_slice(bytes);
+        match proxy::parse(kept) {
+            Ok(None) if kept.len() <= HANDSHAKE_BYTES_MAX => Flow::Go,
+            Ok(Some((header, used))) => {
+                let mut rest = kept.split_off(used);
+                connection.phase = Phase::Upgrade(Vec::new());
+                if let Some(source) = header.source {
+                    self.readdress(key, source.ip());
+                }
+                if rest.is_empty() { Flow::Go } else { self.handle_bytes(key, &mut rest) }
+            }
+            Ok(None) | Err(_) => {
+                self.metrics.counters.refused.add(1);
+                Flow::End
+            }
+        }
+    }
+
+    fn handle_plain(&mut self, key: u64, bytes: &mut [u8]) -> Flow {
+        let Some(connection) = self.connection(key) else { return Flow::End };
+        match &mut connection.phase {
+            Phase::Frames => self.handle_frames(key, bytes),
+            Phase::Closing => Flow::Go,
+            Phase::Proxy(_) => Flow::End,
+            Phase::Upgrade(kept) if kept.is_empty() => match handshake::parse(bytes) {
+                Ok(None) => {
+                    kept.extend_from_slice(bytes);
+                    Flow::Go
+                }
+                Ok(Some((upgrade, used))) => self.upgrade(key, upgrade, bytes.get_mut(used..).unwrap_or_default()),
+                Err(error) => self.refuse_upgrade(key, error.response()),
+            },
+            Phase::Upgrade(kept) => {
+                kept.extend_from_slice(bytes);
+                let mut all = std::mem::take(kept);
+                match handshake::parse(&all) {
+                    Ok(None) => {
+                        *kept = all;
+                        Flow::Go
+                    }
+                    Ok(Some((upgrade, used))) => self.upgrade(key, upgrade, all.get_mut(used..).unwrap_or_default()),
+                    Err(error) => self.refuse_upgrade(key, error.response()),
+                }
+            }
+        }
+    }
+
+    fn upgrade(&mut self, key: u64, upgrade: Upgrade, rest: &mut [u8]) -> Flow {
+        let live = self.live.config();
+        let now_ms = clock::steady_ms();
+        let Some(connection) = self.connection(key) else { return Flow::End };
+        let peer = connection.socket.peer().ip();
+        if live.trusted_peers.contains(peer)
+            && let Some(forwarded) = &upgrade.forwarded_for
+            && let Some(address) = proxy::client_address(forwarded, &live.trusted_peers)
+        {
+            self.readdress(key, address);
+            if self.address_is_full(address) {
+                let text = "too many connections from this address";
+                return self.refuse_upgrade(key, handshake::refusal(429, Some(30), text));
+            }
+        }
+        let answer = if upgrade.path != "/v1/ws" {
+            Err(handshake::refusal(404, None, "the WebSocket is at /v1/ws"))
+        } else if !origin_allowed(&upgrade, &live.allowed_origins) {
+            Err(handshake::refusal(403, None, "this origin is not allowed"))
+        } else if self.draining_ms.is_some() {
+            Err(handshake::refusal(503, Some(1), "the node is draining"))
+        } else {
+            upgrade.format.ok_or_else(|| {
+                handshake::refusal(400, None, "offer the subprotocol ringway.v1.json or ringway.v1.protobuf")
+            })
+        };
+        let format = match answer {
+            Ok(format) => format,
+            Err(refusal) => return self.refuse_upgrade(key, refusal),
+        };
+        let Some(connection) = self.connection(key) else { return Flow::End };
+        connection.format = format;
+        connection.push(Bytes::from(upgrade.response(Some(format.subprotocol()))), now_ms);
+        connection.bearer = upgrade.authorization;
+        connection.phase = Phase::Frames;
+        self.mark_dirty(key);
+        self.schedule(key);
+        if rest.is_empty() { Flow::Go } else { self.handle_frames(key, rest) }
+    }
+
+    /// Answers the upgrade with an HTTP refusal and ends the connection.
+    fn refuse_upgrade(&mut self, key: u64, response: Vec<u8>) -> Flow {
+        self.metrics.counters.refused.add(1);
+        let now_ms = clock::steady_ms();
+        if let Some(connection) = self.connection(key) {
+            connection.push(Bytes::from(response), now_ms);
+            self.close_after_output(key);
+        }
+        Flow::Go
+    }
+
+    fn handle_frames(&mut self, key: u64, bytes: &mut [u8]) -> Flow {
+        let now_ms = clock::steady_ms();
+        let Some(connection) = self.connection(key) else { return Flow::End };
+        let mut decoder = std::mem::take(&mut connection.decoder);
+        let fed = decoder.feed(bytes, now_ms, &mut |incoming| self.handle_incoming(key, incoming, now_ms));
+        let Some(connection) = self.connection(key) else { return Flow::End };
+        connection.decoder = decoder;
+        if let Err(error) = fed {
+            self.protocol_error(key, &error);
+        }
+        Flow::Go
+    }
+
+    fn handle_incoming(&mut self, key: u64, incoming: Incoming<'_>, now_ms: u64) -> ControlFlow<()> {
+        let Some(connection) = self.connection(key) else { return ControlFlow::Break(()) };
+        let format = connection.format;
+        match incoming {
+            Incoming::Text(text) if format == Format::Json => self.handle_payload(key, text.as_bytes()),
+            Incoming::Binary(bytes) if format == Format::Protobuf => self.handle_payload(key, bytes),
+            Incoming::Text(_) | Incoming::Binary(_) => self.close(key, CloseCode::UnsupportedData),
+            Incoming::Ping(payload) => {
+                // A client that pings but does not read gets no more pongs than its queue holds.
+                if connection.queued() <= DELIVERY_QUEUED_BYTES_MAX {
+                    connection.push(frame(Opcode::Pong, payload), now_ms);
+                    self.mark_dirty(key);
+                }
+            }
+            Incoming::Pong(_) => {}
+            Incoming::Close(code) => {
+                let answer = code.map_or(CloseCode::Normal as u16, |(code, _)| code);
+                connection.push(ringway_engine::websocket::close_frame(answer, ""), now_ms);
+                self.close_after_output(key);
+            }
+        }
+        match self.connection(key) {
+            Some(connection) if matches!(connection.phase, Phase::Frames) => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+
+    fn handle_payload(&mut self, key: u64, payload: &[u8]) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut commands = 0;
+        let Some(connection) = self.connection(key) else { return };
+        let (format, session) = (connection.format, &mut connection.session);
+        let decoded = packet::decode_commands(format, payload, &mut |request| {
+            commands += 1;
+            session.handle_request(request, &mut effects);
+        });
+        self.metrics.counters.commands.add(commands);
+        self.carry_out(key, &mut effects);
+        self.effects = effects;
+        if let Err(NotTheProtocol { .. }) = decoded {
+            self.close(key, CloseCode::NotTheProtocol);
+        }
+    }
+
+    fn protocol_error(&mut self, key: u64, error: &ProtocolError) {
+        tracing::debug!(%error, key, "connection breaks the WebSocket protocol");
+        let code = CloseCode::from_code(error.close_code()).unwrap_or(CloseCode::Protocol);
+        self.close(key, code);
+    }
+}
+
+/// No `Origin` (not a browser), the gateway's own host, or one of the list.
+fn origin_allowed(upgrade: &Upgrade, allowed: &[String]) -> bool {
+    let Some(origin) = &upgrade.origin else { return true };
+    if allowed.iter().any(|entry| entry == "*" || entry.eq_ignore_ascii_case(origin)) {
+        return true;
+    }
+    let host_of = |text: &str| {
+        let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let end = if text.starts_with('[') { text.find(']').map(|at| at + 1) } else { text.find(':') };
+        text.get(..end.unwrap_or(text.len())).unwrap_or(text).to_ascii_lowercase()
+    };
+    upgrade.host.as_ref().is_some_and(|host| host_of(host) == host_of(origin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(origin: Option<&str>, host: &str, allowed: &[&str], expected: bool) {
+        let upgrade = Upgrade {
+            path: "/v1/ws".into(),
+            query: None,
+            format: None,
+            key: String::new(),
+            origin: origin.map(Into::into),
+            authorization: None,
+            forwarded_for: None,
+            host: Some(host.into()),
+        };
+        let allowed: Vec<String> = allowed.iter().map(|&entry| entry.to_owned()).collect();
+        assert_eq!(origin_allowed(&upgrade, &allowed), expected, "{origin:?} at {host}");
+    }
+
+    #[test]
+    fn foreign_origins_are_refused_unless_listed() {
+        check(None, "chat.example:7400", &[], true);
+        check(Some("http://127.0.0.1:7480"), "127.0.0.1:7400", &[], true);
+        check(Some("http://[::1]:7480"), "[::1]:7400", &[], true);
+        check(Some("https://evil.example"), "chat.example", &[], false);
+        check(Some("https://chat.example.evil.example"), "chat.example", &[], false);
+        check(Some("null"), "chat.example", &[], false);
+        check(Some("https://app.example"), "chat.example", &["https://app.example"], true);
+    }
+}

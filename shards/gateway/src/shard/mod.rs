@@ -1,0 +1,267 @@
+//! A shard: one pinned thread that owns its connections, its timers and its conversations alone.
+//!
+//! | File | Noun |
+//! |---|---|
+//! | `mod` | the shard's state, its table of connections, its tasks |
+//! | `accept` | connections coming in, admission |
+//! | `intake` | bytes of one connection: PROXY header, TLS, upgrade, frames |
+//! | `commands` | what sessions ask for |
+//! | `hubs` | the conversations that live here |
+//! | `inbox` | what other threads say |
+//! | `fanout` | deliveries and transient pushes to the devices here |
+//! | `backlog` | catch-up pages |
+//! | `output` | queues to sockets, once a turn |
+//! | `ticker` | deadlines, acknowledgements, drain |
+//!
+//! All state sits in one `RefCell` that no code holds over an `.await`. Tasks: one that accepts, one for
+//! the inbox, one ticker, one flusher, one reader a connection, one writer for each connection that has
+//! something in flight. A dropped reader or writer leaves the connection in the table; `remove` is called
+//! at the end of the reader, and the shard's end drops them all.
+
+mod accept;
+mod backlog;
+mod commands;
+mod connection;
+mod fanout;
+mod hubs;
+mod inbox;
+mod intake;
+mod output;
+mod ticker;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::{IpAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use ringway_engine::conversation::Hub;
+use ringway_engine::effect::SessionEffect;
+use ringway_engine::ids::{ConversationId, Uid};
+use ringway_engine::snowflake::Snowflake;
+use ringway_engine::timer::Wheel;
+use ringway_ring::mailbox::{Inbox, Sender};
+use ringway_ring::runtime;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use self::connection::Connection;
+use crate::clock;
+use crate::live::Live;
+use crate::mail::{ConnectionRef, ToShard, ToUplink};
+use crate::metrics::ShardMetrics;
+use crate::outbox::Outbox;
+use crate::trace::{Hop, Station, TraceRing};
+
+/// Tick of the shard's timer wheel.
+const TICK_MS: u64 = 100;
+/// Bytes of the read buffer that all connections of a shard share.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Everything a shard's thread needs to begin.
+pub(crate) struct ShardParts {
+    pub(crate) index: u16,
+    pub(crate) shards: usize,
+    /// Node and shard, for message ids; and the highest id known to be used.
+    pub(crate) id_node: u16,
+    pub(crate) id_floor: u64,
+    pub(crate) listener: TcpListener,
+    pub(crate) echo: Option<TcpListener>,
+    pub(crate) inbox: Inbox<ToShard>,
+    pub(crate) peers: Vec<Option<Sender<ToShard>>>,
+    pub(crate) uplink: Sender<ToUplink>,
+    pub(crate) proxy_protocol: bool,
+    pub(crate) live: Arc<Live>,
+    pub(crate) metrics: Arc<ShardMetrics>,
+}
+
+type Keys = SmallVec<[u64; 2]>;
+
+/// The shard's state; methods are spread over the files of this folder.
+pub(crate) struct Shard {
+    index: u16,
+    shards: usize,
+    connections: Slab<Connection>,
+    generation: u32,
+    users: HashMap<Uid, Keys, RandomState>,
+    groups: HashMap<ConversationId, Vec<u64>, RandomState>,
+    addresses: HashMap<IpAddr, u32, RandomState>,
+    hubs: HashMap<ConversationId, Hub, RandomState>,
+    ids: Snowflake,
+    peers: Vec<Option<Outbox<ToShard>>>,
+    uplink: Outbox<ToUplink>,
+    /// Messages of this shard to itself, handled before the turn ends.
+    own: VecDeque<ToShard>,
+    /// Conversations that a peer shard must be told it missed: first and last sequence.
+    owed: Vec<HashMap<ConversationId, (u64, u64), RandomState>>,
+    /// Connections with something to send.
+    dirty: Vec<u64>,
+    /// Connections whose acknowledgements wait to be handed on.
+    acked: Vec<u64>,
+    /// Devices whose backlog read brought nothing; tried again at the next tick.
+    stalled: Vec<u64>,
+    wheel: Wheel<u64>,
+    flusher: Option<Waker>,
+    read_buffer: Vec<u8>,
+    spare: Vec<u8>,
+    effects: Vec<SessionEffect>,
+    trace: TraceRing,
+    proxy_protocol: bool,
+    live: Arc<Live>,
+    metrics: Arc<ShardMetrics>,
+    /// Unix milliseconds at which a drain began.
+    draining_ms: Option<u64>,
+    /// Wakes the accept task so that it ends.
+    accept_waker: Option<Waker>,
+    finished: bool,
+    finish_waker: Option<Waker>,
+}
+
+/// The shard's state as its tasks share it.
+pub(crate) type Shared = Rc<RefCell<Shard>>;
+
+/// Runs a shard until it is drained, or until the other threads are gone.
+pub(crate) async fn run(parts: ShardParts) {
+    let ShardParts { listener, echo, inbox, .. } = parts;
+    let proxy_protocol = parts.proxy_protocol;
+    let shard = Shard {
+        index: parts.index,
+        shards: parts.shards,
+        connections: Slab::new(),
+        generation: 0,
+        users: HashMap::default(),
+        groups: HashMap::default(),
+        addresses: HashMap::default(),
+        hubs: HashMap::default(),
+        ids: Snowflake::new(parts.id_node, parts.id_floor),
+        owed: parts.peers.iter().map(|_| HashMap::default()).collect(),
+        peers: parts.peers.into_iter().map(|peer| peer.map(Outbox::new)).collect(),
+        uplink: Outbox::new(parts.uplink),
+        own: VecDeque::new(),
+        dirty: Vec::new(),
+        acked: Vec::new(),
+        stalled: Vec::new(),
+        wheel: Wheel::new(TICK_MS, clock::steady_ms()),
+        flusher: None,
+        read_buffer: vec![0; READ_BUFFER_BYTES],
+        spare: Vec::new(),
+        effects: Vec::new(),
+        trace: TraceRing::new(),
+        proxy_protocol,
+        live: parts.live,
+        metrics: parts.metrics,
+        draining_ms: None,
+        accept_waker: None,
+        finished: false,
+        finish_waker: None,
+    };
+    let shared = Rc::new(RefCell::new(shard));
+    runtime::spawn_local(accept::run(Rc::clone(&shared), listener));
+    if let Some(echo) = echo {
+        runtime::spawn_local(crate::echo::run(echo));
+    }
+    runtime::spawn_local(output::run_flusher(Rc::clone(&shared)));
+    runtime::spawn_local(ticker::run(Rc::clone(&shared), TICK_MS));
+    runtime::spawn_local(inbox::run(Rc::clone(&shared), inbox));
+    std::future::poll_fn(|context| {
+        let mut shard = shared.borrow_mut();
+        if shard.finished {
+            return std::task::Poll::Ready(());
+        }
+        shard.finish_waker = Some(context.waker().clone());
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+impl Shard {
+    /// The connection under a key, if it is still the one that the key was made for.
+    fn connection(&mut self, key: u64) -> Option<&mut Connection> {
+        self.connections.get_mut(key as u32 as usize).filter(|found| found.generation == (key >> 32) as u32)
+    }
+
+    fn reference(&self, key: u64) -> ConnectionRef {
+        ConnectionRef { shard: self.index, connection: key }
+    }
+
+    /// Takes a connection off the map and out of the table, and says so to the uplink.
+    fn remove(&mut self, key: u64) {
+        if self.connection(key).is_none() {
+            return;
+        }
+        self.detach(key);
+        let connection = self.connections.remove(key as u32 as usize);
+        if let Some(count) = self.addresses.get_mut(&connection.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&connection.address);
+            }
+        }
+        self.metrics.counters.connections.sub(1);
+        self.uplink.push(ToUplink::Closed(self.reference(key)));
+        self.wake_flusher();
+    }
+
+    /// Puts a device on the shard's map: live messages reach it from now on.
+    fn attach(&mut self, key: u64, groups: Vec<ConversationId>) {
+        let Some(connection) = self.connection(key) else { return };
+        let Some(identity) = connection.session.identity() else { return };
+        let uid = identity.uid.clone();
+        connection.groups.clone_from(&groups);
+        for group in groups {
+            self.groups.entry(group).or_default().push(key);
+        }
+        self.users.entry(uid).or_default().push(key);
+        self.metrics.counters.sessions.add(1);
+    }
+
+    fn detach(&mut self, key: u64) {
+        let Some(connection) = self.connection(key) else { return };
+        let groups = std::mem::take(&mut connection.groups);
+        let Some(uid) = connection.session.identity().map(|identity| identity.uid.clone()) else { return };
+        for group in groups {
+            self.leave_group(&group, key);
+        }
+        let Some(keys) = self.users.get_mut(&uid) else { return };
+        let before = keys.len();
+        keys.retain(|held| *held != key);
+        if keys.len() < before {
+            self.metrics.counters.sessions.sub(1);
+        }
+        if keys.is_empty() {
+            self.users.remove(&uid);
+        }
+    }
+
+    fn leave_group(&mut self, group: &ConversationId, key: u64) {
+        let Some(members) = self.groups.get_mut(group) else { return };
+        if let Some(at) = members.iter().position(|held| *held == key) {
+            members.swap_remove(at);
+        }
+        if members.is_empty() {
+            self.groups.remove(group);
+        }
+    }
+
+    /// Gives a message to a shard, this one included.
+    fn tell(&mut self, shard: u16, message: ToShard) {
+        match self.peers.get_mut(usize::from(shard)) {
+            Some(Some(peer)) => peer.push(message),
+            _ if shard == self.index => self.own.push_back(message),
+            _ => tracing::error!(shard, "message for a shard that does not exist"),
+        }
+    }
+
+    fn note(&mut self, station: Station, msg_id: u64, conv: u64, seq: u64, who: u64) {
+        self.trace.note(Hop { at_us: clock::unix_us(), station, msg_id, conv, seq, who, shard: self.index });
+    }
+
+    fn wake_flusher(&mut self) {
+        if let Some(waker) = self.flusher.take() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Deadlines, acknowledgements, slow readers, drain: what happens by time.
+
+use ringway_engine::effect::SessionEffect;
+use ringway_engine::errors::CloseCode;
+use ringway_engine::ids::{ConversationKind, Uid};
+use ringway_engine::limits::SLOW_READER_MS;
+use ringway_engine::packet::schema::{Receipt, Reconnect, ServerPacket};
+use ringway_ring::runtime;
+use ringway_store::ports::CursorUpdate;
+
+use super::connection::Phase;
+use super::{Shard, Shared};
+use crate::clock;
+use crate::mail::{ToUplink, TransientTo};
+
+/// Hubs are looked over this often.
+const SWEEP_MS: u64 = 10_000;
+/// Connections whose commands are all answered are closed this long after the drain began.
+const DRAIN_GRACE_MS: u64 = 500;
+/// All others after this long.
+const DRAIN_CLOSE_MS: u64 = 6_000;
+/// And this is the end, whatever lingers.
+const DRAIN_END_MS: u64 = 8_500;
+/// Clients are told to come back within this long, spread evenly.
+const RECONNECT_SPREAD_MS: u64 = 5_000;
+
+/// Ticks until the shard is finished.
+pub(super) async fn run(shared: Shared, tick_ms: u64) {
+    let mut swept_ms = clock::steady_ms();
+    loop {
+        runtime::sleep(tick_ms).await;
+        let now_ms = clock::steady_ms();
+        let mut shard = shared.borrow_mut();
+        shard.fire_timers(now_ms);
+        shard.flush_acks();
+        for key in std::mem::take(&mut shard.stalled) {
+            shard.pump_backlog(key);
+        }
+        if now_ms >= swept_ms + SWEEP_MS {
+            swept_ms = now_ms;
+            shard.sweep_hubs(now_ms);
+        }
+        shard.drain_step(now_ms);
+        shard.settle();
+        if shard.finished {
+            return;
+        }
+    }
+}
+
+impl Shard {
+    /// Enters a session's next deadline.
+    pub(super) fn schedule(&mut self, key: u64) {
+        let Some(connection) = self.connection(key) else { return };
+        if let Some(at_ms) = connection.session.deadline_ms() {
+            self.schedule_at(key, at_ms);
+        }
+    }
+
+    /// Looks at a connection no later than this. At most one entry of it counts, the earliest; others are
+    /// ignored when they fire.
+    pub(super) fn schedule_at(&mut self, key: u64, at_ms: u64) {
+        let Some(connection) = self.connection(key) else { return };
+        if at_ms < connection.timer_ms {
+            connection.timer_ms = at_ms;
+            self.wheel.schedule(at_ms, key);
+        }
+    }
+
+    fn fire_timers(&mut self, now_ms: u64) {
+        let mut due = Vec::new();
+        self.wheel.poll(now_ms, &mut due);
+        for key in due {
+            self.fire(key, now_ms);
+        }
+    }
+
+    fn fire(&mut self, key: u64, now_ms: u64) {
+        let mut effects: Vec<SessionEffect> = Vec::new();
+        let Some(connection) = self.connection(key).filter(|connection| connection.timer_ms <= now_ms) else { return };
+        connection.timer_ms = u64::MAX;
+        match connection.phase {
+            // The handshake's deadline: there is nothing to say to a peer that says nothing.
+            Phase::Proxy(_) | Phase::Upgrade(_) => connection.socket.shutdown(),
+            Phase::Closing if connection.cut_ms <= now_ms => connection.socket.shutdown(),
+            Phase::Closing => {}
+            Phase::Frames => {
+                let stuck = connection.sending && connection.progress_ms + SLOW_READER_MS <= now_ms;
+                if stuck {
+                    self.metrics.counters.slow_closed.add(1);
+                    self.close(key, CloseCode::SlowReader);
+                    return;
+                }
+                connection.session.handle_timer(now_ms, &mut effects);
+                let sending = connection.sending;
+                let deadline_ms = connection.session.deadline_ms();
+                self.carry_out(key, &mut effects);
+                // While a send is in flight its progress is looked at too.
+                let look_ms = if sending { now_ms + SLOW_READER_MS / 4 } else { u64::MAX };
+                if let Some(at_ms) = deadline_ms {
+                    self.schedule_at(key, at_ms.min(look_ms).max(now_ms + 1));
+                }
+            }
+        }
+    }
+
+    /// Hands on what devices acknowledged, and tells the other party of one-to-one conversations.
+    fn flush_acks(&mut self) {
+        let mut updates = Vec::new();
+        for key in std::mem::take(&mut self.acked) {
+            let Some(connection) = self.connection(key) else { continue };
+            let acks = connection.device.take_acks();
+            let Some(identity) = connection.session.identity().cloned() else { continue };
+            for (conv, epoch, seq) in acks {
+                if let ConversationKind::P2p(low, high) = conv.kind()
+                    && low != high
+                    && conv.names(identity.uid.as_str())
+                    && let Ok(other) = Uid::parse(if identity.uid.as_str() == low { high } else { low })
+                {
+                    let receipt = Receipt {
+                        conv: conv.as_str().to_owned(),
+                        kind: "delivered".to_owned(),
+                        uid: identity.uid.as_str().to_owned(),
+                        seq,
+                    };
+                    let packet = ServerPacket { receipt: Some(receipt), ..ServerPacket::default() };
+                    self.broadcast(Some(key), TransientTo::Users(vec![other]), &packet);
+                }
+                let (uid, device) = (identity.uid.clone(), identity.device.clone());
+                updates.push(CursorUpdate { uid, device, conv, epoch, seq });
+            }
+        }
+        if !updates.is_empty() {
+            self.uplink.push(ToUplink::Acknowledge(updates));
+        }
+    }
+
+    /// SIGTERM: accept no more, tell everybody when to come back.
+    pub(super) fn begin_drain(&mut self, now_ms: u64) {
+        if self.draining_ms.is_some() {
+            return;
+        }
+        self.draining_ms = Some(now_ms);
+        if let Some(waker) = self.accept_waker.take() {
+            waker.wake();
+        }
+        let keys = self.keys();
+        let count = keys.len().max(1) as u64;
+        for (n, key) in keys.into_iter().enumerate() {
+            let after_ms = DRAIN_GRACE_MS + n as u64 * RECONNECT_SPREAD_MS / count;
+            let reconnect = Reconnect { after_ms, to: Vec::new() };
+            if self.connection(key).is_some_and(|connection| connection.session.is_active()) {
+                self.reply(key, &ServerPacket { reconnect: Some(reconnect), ..ServerPacket::default() });
+            }
+        }
+    }
+
+    fn drain_step(&mut self, now_ms: u64) {
+        let Some(began_ms) = self.draining_ms else { return };
+        let passed = now_ms.saturating_sub(began_ms);
+        if passed >= DRAIN_GRACE_MS {
+            for key in self.keys() {
+                let Some(connection) = self.connection(key) else { continue };
+                let busy = connection.session.has_inflight() && passed < DRAIN_CLOSE_MS;
+                match connection.phase {
+                    Phase::Frames if !busy => self.close(key, CloseCode::Draining),
+                    Phase::Proxy(_) | Phase::Upgrade(_) => connection.socket.shutdown(),
+                    Phase::Frames | Phase::Closing => {}
+                }
+            }
+        }
+        if self.connections.is_empty() || passed >= DRAIN_END_MS {
+            self.finish();
+        }
+    }
+
+    fn keys(&self) -> Vec<u64> {
+        self.connections.iter().map(|(slot, found)| (u64::from(found.generation) << 32) | slot as u64).collect()
+    }
+
+    /// The shard's main future returns; everything on it is dropped.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+        if let Some(waker) = self.finish_waker.take() {
+            waker.wake();
+        }
+    }
+}

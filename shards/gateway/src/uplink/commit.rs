@@ -1,0 +1,154 @@
+//! Batches of the hubs: append first, then number.
+//!
+//! All batches of one turn go into the log by one append; while it is being flushed the next turn's batches
+//! gather. A conversation has one batch in flight at a time, so appends of one conversation follow each
+//! other, and its numbers follow the order of the log: a restart that numbers the log again gives the same.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ringway_engine::conversation::Number;
+use ringway_engine::effect::BatchEntry;
+use ringway_engine::errors::ErrorCode;
+use ringway_engine::event::{MessageEvent, encode_message};
+use ringway_engine::ids::ConversationId;
+use ringway_engine::limits::UNARCHIVED_BYTES_MAX;
+use ringway_store::ports::{AppendError, Numbered, StoreError};
+
+use super::Uplink;
+use crate::clock;
+use crate::mail::ToShard;
+use crate::trace::{Hop, Station};
+
+/// Tries of a numbering call before its batch is refused. It is durable by then, so the daemon will number
+/// it and a client's repeat gets that number.
+const NUMBER_TRIES: u32 = 5;
+const NUMBER_PAUSE_MS: u64 = 50;
+
+/// One hub's batch.
+pub(super) struct Commit {
+    pub(super) home: u16,
+    pub(super) conv: ConversationId,
+    pub(super) entries: Vec<BatchEntry>,
+    pub(super) at: Instant,
+}
+
+impl Uplink {
+    /// Makes batches durable and numbers them; each hub gets its answer.
+    pub(super) async fn commit(self: Rc<Self>, commits: Vec<Commit>) {
+        let result = self.number_durably(&commits).await;
+        match result {
+            Ok(numbers) => {
+                let mut numbers = numbers.into_iter();
+                for commit in commits {
+                    let own: Vec<Number> = numbers.by_ref().take(commit.entries.len()).collect();
+                    self.committed(commit, Ok(own));
+                }
+            }
+            Err(code) => {
+                for commit in commits {
+                    self.metrics.counters.failed.add(commit.entries.len() as u64);
+                    self.committed(commit, Err(code));
+                }
+            }
+        }
+    }
+
+    fn committed(&self, commit: Commit, result: Result<Vec<Number>, ErrorCode>) {
+        let audience = self.state.borrow().routes.audience(&commit.conv);
+        let Commit { home, conv, at, .. } = commit;
+        self.tell(home, ToShard::Committed { conv, result, audience, at });
+    }
+
+    async fn number_durably(&self, commits: &[Commit]) -> Result<Vec<Number>, ErrorCode> {
+        if self.ports.state.unarchived_bytes() > UNARCHIVED_BYTES_MAX {
+            return Err(ErrorCode::Busy);
+        }
+        let known = self.known(commits).await?;
+        let entries = || commits.iter().flat_map(|commit| &commit.entries);
+        let fresh: Vec<Arc<MessageEvent>> = entries()
+            .zip(&known)
+            .filter(|(_, known)| known.is_none())
+            .map(|(entry, _)| Arc::clone(&entry.event))
+            .collect();
+        let mut numbers = if fresh.is_empty() { Vec::new() } else { self.append_and_number(&fresh).await? }.into_iter();
+        let all: Vec<Number> =
+            known.into_iter().filter_map(|known| known.or_else(|| numbers.next()).map(number)).collect();
+        // Fewer numbers than messages would pair them wrongly: then nothing is acknowledged.
+        if all.len() == entries().count() { Ok(all) } else { Err(ErrorCode::Internal) }
+    }
+
+    /// Numbers that repeats had before.
+    async fn known(&self, commits: &[Commit]) -> Result<Vec<Option<Numbered>>, ErrorCode> {
+        let mut known = Vec::new();
+        for commit in commits {
+            for entry in &commit.entries {
+                let event = &entry.event;
+                let found = if entry.retry {
+                    let asked = self.ports.state.known(&commit.conv, &event.from, &event.client_msg_id, true).await;
+                    asked.map_err(|error| self.store_failed(&error))?
+                } else {
+                    None
+                };
+                known.push(found.map(|found| Numbered { duplicate: true, ..found }));
+            }
+        }
+        Ok(known)
+    }
+
+    async fn append_and_number(&self, events: &[Arc<MessageEvent>]) -> Result<Vec<Numbered>, ErrorCode> {
+        let began = Instant::now();
+        let records = events.iter().map(|event| encode_message(event)).collect();
+        if let Err(error) = self.ports.log.append(records).await {
+            tracing::error!(%error, messages = events.len(), "messages refused: the event log did not take them");
+            return Err(match error {
+                AppendError::Full(_) => ErrorCode::StorageFull,
+                AppendError::Failed(_) => {
+                    // Nothing can be acknowledged any more until a restart has recovered the log.
+                    self.live.ready.store(false, Ordering::Relaxed);
+                    ErrorCode::Unavailable
+                }
+                AppendError::Closed => ErrorCode::Unavailable,
+            });
+        }
+        self.metrics.append_latency.record(began.elapsed().as_micros() as u64);
+        self.note_all(Station::Logged, events, None);
+        let logged = Instant::now();
+        let mut tries = 0;
+        let numbers = loop {
+            tries += 1;
+            match self.ports.state.number(events).await {
+                Ok(numbers) => break numbers,
+                Err(error) if tries >= NUMBER_TRIES => return Err(self.store_failed(&error)),
+                Err(_) => tokio::time::sleep(Duration::from_millis(NUMBER_PAUSE_MS)).await,
+            }
+        };
+        self.metrics.number_latency.record(logged.elapsed().as_micros() as u64);
+        self.metrics.counters.commits.add(1);
+        self.metrics.counters.committed.add(events.len() as u64);
+        self.note_all(Station::Numbered, events, Some(&numbers));
+        Ok(numbers)
+    }
+
+    fn note_all(&self, station: Station, events: &[Arc<MessageEvent>], numbers: Option<&[Numbered]>) {
+        let at_us = clock::unix_us();
+        let mut state = self.state.borrow_mut();
+        for (n, event) in events.iter().enumerate() {
+            let seq = numbers.and_then(|numbers| numbers.get(n)).map_or(0, |number| number.seq);
+            state.trace.note(Hop { at_us, station, msg_id: event.msg_id, conv: 0, seq, who: 0, shard: u16::MAX });
+        }
+    }
+
+    /// Logs what a store said and gives the code that tells a client to come again.
+    pub(super) fn store_failed(&self, error: &StoreError) -> ErrorCode {
+        tracing::warn!(%error, "store could not answer");
+        ErrorCode::Unavailable
+    }
+}
+
+fn number(numbered: Numbered) -> Number {
+    let Numbered { epoch, seq, msg_id, ts_ms, duplicate } = numbered;
+    Number { epoch, seq, msg_id, ts_ms, duplicate }
+}

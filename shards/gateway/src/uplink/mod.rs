@@ -1,0 +1,209 @@
+//! The uplink: the one thread of a node that talks to log, shared state and directory for all shards.
+//!
+//! | File | Noun |
+//! |---|---|
+//! | `mod` | the thread, its state, its mailbox |
+//! | `commit` | batches: durable, then numbered |
+//! | `open` | tokens checked, devices put on the map |
+//! | `routes` | who is on which shard, in which group |
+//! | `reads` | pages, lists, permissions, read marks |
+//! | `signals` | what the API and the daemon ask: changes, server messages, traces |
+//!
+//! A tokio current-thread runtime; each request that waits is a task of its own, so a slow store delays
+//! only what needs it. State is in one `RefCell`, never held over an `.await`. A dropped task loses its
+//! answer: that happens only when the process ends, and clients resend.
+
+mod commit;
+mod open;
+mod reads;
+mod routes;
+mod signals;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use ringway_engine::effect::Origin;
+use ringway_engine::errors::ErrorCode;
+use ringway_engine::packet::schema::{Sent, ServerPacket};
+use ringway_ring::mailbox::{Inbox, Sender};
+use ringway_store::ports::{Directory, EventLog, SharedState};
+use ringway_store::token::TokenKey;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use self::routes::Routes;
+use crate::live::Live;
+use crate::mail::{ConnectionRef, ToShard, ToUplink};
+use crate::metrics::UplinkMetrics;
+use crate::outbox::Outbox;
+use crate::trace::TraceRing;
+
+pub(crate) use signals::Request;
+
+/// Mail taken in one turn.
+const TURN_MAX: usize = 4_096;
+
+/// What the gateway stands on.
+#[derive(Clone)]
+pub struct Ports {
+    /// The durable log.
+    pub log: Arc<dyn EventLog>,
+    /// Numbers and cursors.
+    pub state: Arc<dyn SharedState>,
+    /// Accounts and groups.
+    pub directory: Arc<dyn Directory>,
+    /// Checks access tokens.
+    pub tokens: Arc<TokenKey>,
+}
+
+/// Everything the uplink's thread needs to begin.
+pub(crate) struct UplinkParts {
+    pub(crate) ports: Ports,
+    pub(crate) inbox: Inbox<ToUplink>,
+    pub(crate) shards: Vec<Sender<ToShard>>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) metrics: Arc<UplinkMetrics>,
+    pub(crate) boot: u64,
+}
+
+/// State shared by the uplink's tasks.
+pub(crate) struct Uplink {
+    ports: Ports,
+    live: Arc<Live>,
+    metrics: Arc<UplinkMetrics>,
+    boot: u64,
+    state: RefCell<State>,
+    flush: Notify,
+}
+
+struct State {
+    shards: Vec<Outbox<ToShard>>,
+    routes: Routes,
+    trace: TraceRing,
+    /// Sign-in sessions whose tokens are refused, until when (Unix ms).
+    revoked: HashMap<String, u64, RandomState>,
+    /// Connections that closed while their `connect` was being checked.
+    opening: HashSet<ConnectionRef, RandomState>,
+    /// Server messages that wait for their number.
+    server_messages: HashMap<u64, oneshot::Sender<Result<Sent, ErrorCode>>, RandomState>,
+    next_token: u64,
+    sessions: u64,
+}
+
+/// Runs the uplink until every shard is gone.
+pub(crate) async fn run(parts: UplinkParts) {
+    let UplinkParts { ports, mut inbox, shards, mut requests, live, metrics, boot } = parts;
+    let state = State {
+        shards: shards.into_iter().map(Outbox::new).collect(),
+        routes: Routes::default(),
+        trace: TraceRing::new(),
+        revoked: HashMap::default(),
+        opening: HashSet::default(),
+        server_messages: HashMap::default(),
+        next_token: 0,
+        sessions: 0,
+    };
+    let uplink = Rc::new(Uplink { ports, live, metrics, boot, state: RefCell::new(state), flush: Notify::new() });
+    uplink.load_revoked().await;
+    tokio::task::spawn_local(flush_mail(Rc::clone(&uplink)));
+    let asked = Rc::clone(&uplink);
+    tokio::task::spawn_local(async move {
+        while let Some(request) = requests.recv().await {
+            Rc::clone(&asked).handle_request(request);
+        }
+    });
+    let mut commits = Vec::new();
+    while inbox.wait().await {
+        inbox.drain(TURN_MAX, &mut |_, message| uplink.handle_mail(message, &mut commits));
+        if !commits.is_empty() {
+            tokio::task::spawn_local(Rc::clone(&uplink).commit(std::mem::take(&mut commits)));
+        }
+        uplink.flush.notify_one();
+    }
+}
+
+/// Hands mail to the shards, once for all that was said meanwhile.
+async fn flush_mail(uplink: Rc<Uplink>) {
+    loop {
+        uplink.flush.notified().await;
+        loop {
+            let mut room = true;
+            for shard in &mut uplink.state.borrow_mut().shards {
+                room &= shard.flush();
+            }
+            if room {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+}
+
+impl Uplink {
+    fn tell(&self, shard: u16, message: ToShard) {
+        if let Some(outbox) = self.state.borrow_mut().shards.get_mut(usize::from(shard)) {
+            outbox.push(message);
+        }
+        self.flush.notify_one();
+    }
+
+    fn tell_all(&self, message: impl Fn() -> ToShard) {
+        for outbox in &mut self.state.borrow_mut().shards {
+            outbox.push(message());
+        }
+        self.flush.notify_one();
+    }
+
+    /// Answers a command in flight.
+    fn answer(&self, origin: Origin, packet: ServerPacket) {
+        let connection = origin.connection;
+        self.tell(origin.shard, ToShard::Answer { connection, packet: Box::new(packet) });
+    }
+
+    fn answer_error(&self, origin: Origin, code: ErrorCode, detail: &str) {
+        self.answer(origin, ServerPacket::error(origin.command, code, detail.to_owned()));
+    }
+
+    fn handle_mail(self: &Rc<Self>, message: ToUplink, commits: &mut Vec<commit::Commit>) {
+        let this = Rc::clone(self);
+        match message {
+            ToUplink::Commit { home, conv, entries, at } => commits.push(commit::Commit { home, conv, entries, at }),
+            ToUplink::Open(open) => {
+                self.state.borrow_mut().opening.insert(open.to);
+                tokio::task::spawn_local(this.open(*open));
+            }
+            ToUplink::Attach(to) => {
+                tokio::task::spawn_local(this.attach(to));
+            }
+            ToUplink::Closed(to) => self.closed(to),
+            ToUplink::Permission { home, conv, uid } => {
+                tokio::task::spawn_local(this.permission(home, conv, uid));
+            }
+            ToUplink::MarkRead { origin, conv, uid, seq } => {
+                tokio::task::spawn_local(this.mark_read(origin, conv, uid, seq));
+            }
+            ToUplink::Acknowledge(updates) => {
+                tokio::task::spawn_local(async move { this.ports.state.acknowledge(updates).await });
+            }
+            ToUplink::Sync { origin, conv, uid, from, limit } => {
+                tokio::task::spawn_local(this.sync(origin, conv, uid, from, limit));
+            }
+            ToUplink::CatchUp { to, conv, after } => {
+                tokio::task::spawn_local(this.catch_up(to, conv, after));
+            }
+            ToUplink::Conversations { origin, uid, after, limit } => {
+                tokio::task::spawn_local(this.conversations(origin, uid, after, limit));
+            }
+            ToUplink::Refresh { origin, token } => self.refresh(origin, &token),
+            ToUplink::ServerAnswer { token, result } => {
+                if let Some(reply) = self.state.borrow_mut().server_messages.remove(&token) {
+                    // Who asked may have given up; the message stands all the same.
+                    let _ = reply.send(result);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Tokens checked, sessions opened, devices put on the map.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use ringway_engine::catchup::Standing;
+use ringway_engine::devices::{KickReason, PlatformClass, admit};
+use ringway_engine::effect::Origin;
+use ringway_engine::errors::ErrorCode;
+use ringway_engine::ids::ConversationId;
+use ringway_engine::session::Identity;
+use ringway_store::ports::DevicePoint;
+use ringway_store::token::{Claims, TokenError};
+
+use super::Uplink;
+use super::routes::Entry;
+use crate::clock;
+use crate::mail::{ConnectionRef, Open, ToShard};
+
+impl Uplink {
+    /// Checks a `connect`: token, revocation, device policy, groups.
+    pub(super) async fn open(self: Rc<Self>, open: Open) {
+        let to = open.to;
+        self.metrics.counters.opens.add(1);
+        let answer = match self.try_open(open).await {
+            Ok(answer) => answer,
+            Err(code) => {
+                self.metrics.counters.opens_refused.add(1);
+                ToShard::Refused { connection: to.connection, code }
+            }
+        };
+        // A connection that closed meanwhile wants no answer and leaves nothing on the map.
+        if self.state.borrow_mut().opening.remove(&to) {
+            self.tell(to.shard, answer);
+        } else {
+            self.state.borrow_mut().routes.close(to);
+        }
+    }
+
+    async fn try_open(&self, open: Open) -> Result<ToShard, ErrorCode> {
+        if self.live.draining.load(Ordering::Relaxed) {
+            return Err(ErrorCode::Unavailable);
+        }
+        let Open { to, connect, device, bearer, format } = open;
+        let token = if connect.token.is_empty() { bearer.unwrap_or_default() } else { connect.token };
+        let claims = self.check_token(&token)?;
+        let uid = claims.sub.clone();
+        if claims.dev.as_ref().is_some_and(|bound| *bound != device) {
+            return Err(ErrorCode::TokenRefused);
+        }
+        let groups = self.ports.directory.groups_of(&uid).await.map_err(|error| {
+            tracing::warn!(%error, "groups of a user could not be read");
+            ErrorCode::Unavailable
+        })?;
+        // Revoked while the store was asked: the signal saw no session to kick.
+        self.check_revoked(&claims)?;
+        let class = PlatformClass::of(&connect.platform);
+        let policy = self.live.config().devices.clone();
+        let now_ms = clock::unix_ms();
+        let mut state = self.state.borrow_mut();
+        let kicked = admit(&state.routes.live_sessions(&uid), &device, class, &policy);
+        state.sessions += 1;
+        let name = format!("{:x}-{:x}", self.boot, state.sessions);
+        let entry = Entry {
+            uid: uid.clone(),
+            device: device.clone(),
+            class,
+            sid: claims.sid,
+            format,
+            opened_ms: now_ms,
+            name,
+            attached: false,
+            groups: groups.clone(),
+        };
+        state.routes.open(to, entry);
+        drop(state);
+        for (session, reason) in kicked {
+            self.kick(session, reason);
+        }
+        self.count_users();
+        let identity = Identity { uid, device, expires_ms: claims.exp.saturating_mul(1_000) };
+        Ok(ToShard::Opened { connection: to.connection, identity, groups })
+    }
+
+    /// Puts an attached device into its audiences, then reads where it stands: every message numbered
+    /// before is in the answer, every later one reaches the shard.
+    pub(super) async fn attach(self: Rc<Self>, to: ConnectionRef) {
+        let Some(entry) = self.state.borrow_mut().routes.attach(to) else { return };
+        let now_ms = clock::unix_ms();
+        let answer = match self.ports.state.points(&entry.uid, &entry.device, now_ms).await {
+            Ok(points) => {
+                let standings = points.into_iter().map(standing).collect();
+                ToShard::Attached { connection: to.connection, session: entry.name, standings }
+            }
+            Err(error) => ToShard::Refused { connection: to.connection, code: self.store_failed(&error) },
+        };
+        self.tell(to.shard, answer);
+    }
+
+    pub(super) fn closed(&self, to: ConnectionRef) {
+        let mut state = self.state.borrow_mut();
+        if !state.opening.remove(&to) {
+            state.routes.close(to);
+        }
+        drop(state);
+        self.count_users();
+    }
+
+    /// A newer token for a live session.
+    pub(super) fn refresh(&self, origin: Origin, token: &str) {
+        let to = ConnectionRef { shard: origin.shard, connection: origin.connection };
+        let uid = self.state.borrow().routes.get(to).map(|entry| entry.uid.clone());
+        let checked = self.check_token(token).and_then(|claims| {
+            if uid.is_some_and(|uid| uid == claims.sub) { Ok(claims) } else { Err(ErrorCode::TokenRefused) }
+        });
+        match checked {
+            Ok(claims) => {
+                let expires_ms = claims.exp.saturating_mul(1_000);
+                let (connection, id) = (origin.connection, origin.command);
+                self.state.borrow_mut().routes.renew(to, claims.sid);
+                self.tell(origin.shard, ToShard::Refreshed { connection, id, expires_ms });
+            }
+            Err(code) => self.answer_error(origin, code, "token refused"),
+        }
+    }
+
+    pub(super) fn kick(&self, to: ConnectionRef, reason: KickReason) {
+        self.metrics.counters.kicked.add(1);
+        // Off the map at once, so that a third session of the device does not kick it again.
+        self.state.borrow_mut().routes.close(to);
+        self.tell(to.shard, ToShard::Kick { connection: to.connection, reason });
+    }
+
+    fn check_token(&self, token: &str) -> Result<Claims, ErrorCode> {
+        let claims = self.ports.tokens.verify(token, clock::unix_ms() / 1_000).map_err(|error| match error {
+            TokenError::Expired => ErrorCode::TokenExpired,
+            _ => ErrorCode::TokenRefused,
+        })?;
+        self.check_revoked(&claims)?;
+        Ok(claims)
+    }
+
+    fn check_revoked(&self, claims: &Claims) -> Result<(), ErrorCode> {
+        if self.state.borrow().revoked.contains_key(&claims.sid) { Err(ErrorCode::TokenRefused) } else { Ok(()) }
+    }
+
+    fn count_users(&self) {
+        let users = self.state.borrow().routes.users_online() as u64;
+        let gauge = &self.metrics.counters.users;
+        gauge.sub(gauge.get());
+        gauge.add(users);
+    }
+}
+
+fn standing(point: DevicePoint) -> (ConversationId, Standing) {
+    let DevicePoint { conv, epoch, head, floor, device_cursor, user_cursor } = point;
+    (conv, Standing { epoch, head, floor, device_cursor, user_cursor })
+}

@@ -1,0 +1,178 @@
+//! Reads for clients and hubs: permissions, pages, lists; and read marks.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_engine::conversation::Permission;
+use ringway_engine::effect::{Origin, ReadFrom};
+use ringway_engine::errors::ErrorCode;
+use ringway_engine::event::{Event, ReadEvent};
+use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
+use ringway_engine::limits::PAGE_MESSAGES_MAX;
+use ringway_engine::packet::schema::{Receipt, ServerPacket};
+use ringway_engine::packet::{self, Format};
+use ringway_store::ports::{AppendError, DirectoryError, Page, PageFrom};
+
+use super::Uplink;
+use crate::clock;
+use crate::mail::{ConnectionRef, ToShard, Transient, TransientTo};
+
+impl Uplink {
+    /// Whether a user may send into a conversation.
+    pub(super) async fn permission(self: Rc<Self>, home: u16, conv: ConversationId, uid: Uid) {
+        let permission = match self.may_send(&conv, &uid).await {
+            Ok(permission) => Some(permission),
+            Err(error) => {
+                tracing::warn!(%error, %conv, "permission could not be read");
+                None
+            }
+        };
+        self.tell(home, ToShard::Permission { conv, uid, permission });
+    }
+
+    async fn may_send(&self, conv: &ConversationId, uid: &Uid) -> Result<Permission, DirectoryError> {
+        let denied = |code| Ok(Permission::Denied(code));
+        match conv.kind() {
+            ConversationKind::P2p(low, high) => {
+                let other = if uid.as_str() == low { high } else { low };
+                let Ok(other) = Uid::parse(other) else { return denied(ErrorCode::NotFound) };
+                match self.ports.directory.account(&other).await? {
+                    Some(_) => Ok(Permission::Allowed),
+                    None => denied(ErrorCode::NotFound),
+                }
+            }
+            ConversationKind::Group(id) => match self.ports.directory.membership(id, uid).await? {
+                Some(_) => Ok(Permission::Allowed),
+                None => denied(ErrorCode::NotAMember),
+            },
+            ConversationKind::System(_) => denied(ErrorCode::Forbidden),
+        }
+    }
+
+    /// The sequence up to which nothing is for this user; an error code when nothing at all is.
+    async fn floor(&self, conv: &ConversationId, uid: &Uid) -> Result<u64, ErrorCode> {
+        let ConversationKind::Group(id) = conv.kind() else {
+            return if conv.names(uid.as_str()) { Ok(0) } else { Err(ErrorCode::NotAMember) };
+        };
+        match self.ports.directory.membership(id, uid).await {
+            Ok(Some(membership)) => Ok(membership.joined_seq),
+            Ok(None) => Err(ErrorCode::NotAMember),
+            Err(error) => {
+                tracing::warn!(%error, %conv, "membership could not be read");
+                Err(ErrorCode::Unavailable)
+            }
+        }
+    }
+
+    /// A page for a client.
+    pub(super) async fn sync(
+        self: Rc<Self>,
+        origin: Origin,
+        conv: ConversationId,
+        uid: Uid,
+        from: ReadFrom,
+        limit: usize,
+    ) {
+        match self.read_page(&conv, &uid, from, limit).await {
+            Ok((page, complete)) => {
+                let (connection, id) = (origin.connection, origin.command);
+                self.tell(origin.shard, ToShard::SyncPage { connection, id, conv, page, complete });
+            }
+            Err(code) => self.answer_error(origin, code, "the conversation cannot be read"),
+        }
+    }
+
+    async fn read_page(
+        &self,
+        conv: &ConversationId,
+        uid: &Uid,
+        from: ReadFrom,
+        limit: usize,
+    ) -> Result<(Page, bool), ErrorCode> {
+        let floor = self.floor(conv, uid).await?;
+        let from = match from {
+            ReadFrom::After(seq) => PageFrom::After(seq.max(floor)),
+            ReadFrom::Before(seq) => PageFrom::Before(seq),
+        };
+        let read = self.ports.state.page(conv, from, limit).await;
+        let mut page = read.map_err(|error| self.store_failed(&error))?;
+        if matches!(from, PageFrom::Before(_)) {
+            let before = page.items.len();
+            page.items.retain(|message| message.seq > floor);
+            let reached = page.items.first().is_none_or(|message| message.seq == floor + 1);
+            page.more &= page.items.len() == before && !reached;
+        }
+        let complete = matches!(from, PageFrom::After(_)) && !page.more;
+        Ok((page, complete))
+    }
+
+    /// The next page of a device's backlog.
+    pub(super) async fn catch_up(self: Rc<Self>, to: ConnectionRef, conv: ConversationId, after: u64) {
+        let read = self.ports.state.page(&conv, PageFrom::After(after), PAGE_MESSAGES_MAX).await;
+        let page = read.inspect_err(|error| tracing::warn!(%error, %conv, "backlog could not be read")).ok();
+        self.tell(to.shard, ToShard::CatchUpPage { connection: to.connection, conv, page });
+    }
+
+    /// The user's conversation list.
+    pub(super) async fn conversations(self: Rc<Self>, origin: Origin, uid: Uid, after: String, limit: usize) {
+        match self.ports.state.conversations(&uid, &after, limit).await {
+            Ok(conversations) => {
+                let id = origin.command;
+                self.answer(origin, ServerPacket { id, conversations: Some(conversations), ..ServerPacket::default() });
+            }
+            Err(error) => {
+                let code = self.store_failed(&error);
+                self.answer_error(origin, code, "the list cannot be read");
+            }
+        }
+    }
+
+    /// Logs a read mark, then tells everybody else in the conversation.
+    pub(super) async fn mark_read(self: Rc<Self>, origin: Origin, conv: ConversationId, uid: Uid, seq: u64) {
+        match self.log_read(&conv, &uid, seq).await {
+            Ok(seq) => {
+                self.answer(origin, ServerPacket::reply_ok(origin.command));
+                let except = ConnectionRef { shard: origin.shard, connection: origin.connection };
+                self.tell_read(&conv, &uid, seq, except);
+            }
+            Err(code) => self.answer_error(origin, code, "the read mark was not taken"),
+        }
+    }
+
+    async fn log_read(&self, conv: &ConversationId, uid: &Uid, seq: u64) -> Result<u64, ErrorCode> {
+        self.floor(conv, uid).await?;
+        let (_, head) = self.ports.state.head(conv).await.map_err(|error| self.store_failed(&error))?;
+        let seq = seq.min(head);
+        let event =
+            ReadEvent { conv: conv.as_str().to_owned(), uid: uid.as_str().to_owned(), seq, ts_ms: clock::unix_ms() };
+        self.ports.log.append(vec![Event::Read(event).encode()]).await.map_err(|error| {
+            tracing::error!(%error, "read mark refused: the event log did not take it");
+            if matches!(error, AppendError::Full(_)) { ErrorCode::StorageFull } else { ErrorCode::Unavailable }
+        })?;
+        self.ports.state.mark_read(conv, uid, seq).await;
+        Ok(seq)
+    }
+
+    fn tell_read(&self, conv: &ConversationId, uid: &Uid, seq: u64, except: ConnectionRef) {
+        let receipt =
+            Receipt { conv: conv.as_str().to_owned(), kind: "read".to_owned(), uid: uid.as_str().to_owned(), seq };
+        let packet = ServerPacket { receipt: Some(receipt), ..ServerPacket::default() };
+        let to = match conv.kind() {
+            ConversationKind::Group(_) => TransientTo::Group(conv.clone()),
+            ConversationKind::P2p(low, high) => {
+                TransientTo::Users([low, high].iter().filter_map(|uid| Uid::parse(uid).ok()).collect())
+            }
+            ConversationKind::System(_) => TransientTo::Users(vec![uid.clone()]),
+        };
+        let push = Arc::new(Transient {
+            to,
+            except: Some(except),
+            json: packet::encode_frame(Format::Json, &packet),
+            protobuf: packet::encode_frame(Format::Protobuf, &packet),
+        });
+        let shards = self.state.borrow().routes.audience(conv).shards;
+        for shard in (0..64).filter(|shard| shards & (1 << shard) != 0) {
+            self.tell(shard, ToShard::Transient(Arc::clone(&push)));
+        }
+    }
+}

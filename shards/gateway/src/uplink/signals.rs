@@ -1,0 +1,206 @@
+//! What the API and the daemon ask of the node: changes, server messages, traces.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringway_engine::devices::KickReason;
+use ringway_engine::effect::{Origin, Submission};
+use ringway_engine::errors::ErrorCode;
+use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
+use ringway_engine::packet::schema::Sent;
+use ringway_store::ports::{ServerMessage, Signal, SubmitError};
+use tokio::sync::oneshot;
+
+use super::Uplink;
+use crate::clock;
+use crate::mail::ToShard;
+use crate::trace::Hop;
+
+/// How long the revoked sign-ins are asked for at start before the node gives up starting with them.
+const REVOKED_TRIES: u32 = 20;
+
+/// A request from another thread of the process.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Apply a change on every shard.
+    Signal(Signal, oneshot::Sender<()>),
+    /// Send a message in the server's name.
+    Submit(ServerMessage, oneshot::Sender<Result<Sent, SubmitError>>),
+    /// Gather a message's hops.
+    Trace(u64, oneshot::Sender<Vec<Hop>>),
+    /// Who of these users is here.
+    Online(Vec<Uid>, oneshot::Sender<Vec<Uid>>),
+    /// Drain every shard.
+    Drain,
+}
+
+impl Uplink {
+    pub(super) fn handle_request(self: Rc<Self>, request: Request) {
+        match request {
+            Request::Signal(signal, done) => {
+                tokio::task::spawn_local(async move {
+                    self.apply(signal).await;
+                    // Who asked may have given up.
+                    let _ = done.send(());
+                });
+            }
+            Request::Submit(message, reply) => {
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(self.submit(message).await);
+                });
+            }
+            Request::Trace(msg_id, reply) => {
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(self.trace(msg_id).await);
+                });
+            }
+            Request::Online(uids, reply) => {
+                let state = self.state.borrow();
+                let _ = reply.send(uids.into_iter().filter(|uid| state.routes.is_online(uid)).collect());
+            }
+            Request::Drain => self.tell_all(|| ToShard::Drain),
+        }
+    }
+
+    async fn apply(&self, signal: Signal) {
+        match signal {
+            Signal::MembersAdded { conv, uids } => {
+                let Ok(conv) = ConversationId::parse(&conv) else { return };
+                let uids = parse_uids(&uids);
+                self.forget_permissions(&conv, &uids);
+                for uid in &uids {
+                    self.add_member(uid, &conv).await;
+                }
+            }
+            Signal::MembersRemoved { conv, uids } => {
+                let Ok(conv) = ConversationId::parse(&conv) else { return };
+                let uids = parse_uids(&uids);
+                self.forget_permissions(&conv, &uids);
+                for uid in &uids {
+                    if self.state.borrow_mut().routes.leave(uid, &conv) {
+                        self.tell_all(|| ToShard::Left { uid: uid.clone(), conv: conv.clone() });
+                    }
+                }
+            }
+            Signal::SessionRevoked { sid, until_ms } => {
+                let mut state = self.state.borrow_mut();
+                let now_ms = clock::unix_ms();
+                state.revoked.retain(|_, until| *until > now_ms);
+                state.revoked.insert(sid.clone(), until_ms);
+                let sessions = state.routes.of_sign_in(&sid);
+                drop(state);
+                for to in sessions {
+                    self.kick(to, KickReason::Revoked);
+                }
+            }
+        }
+        self.barrier().await;
+    }
+
+    /// On the map first, then the place to read from: nothing can fall between.
+    async fn add_member(&self, uid: &Uid, conv: &ConversationId) {
+        if !self.state.borrow_mut().routes.join(uid, conv) {
+            return;
+        }
+        let ConversationKind::Group(id) = conv.kind() else { return };
+        let membership = self.ports.directory.membership(id, uid).await;
+        let head = self.ports.state.head(conv).await;
+        match (membership, head) {
+            (Ok(Some(membership)), Ok((_, head))) => {
+                let from = membership.joined_seq;
+                self.tell_all(|| ToShard::Joined { uid: uid.clone(), conv: conv.clone(), from, head });
+            }
+            // Removed again meanwhile: the signal that says so follows.
+            (Ok(None), _) => {}
+            (Err(error), _) => tracing::warn!(%error, %conv, "a new member is shown the group at its next connect"),
+            (_, Err(error)) => tracing::warn!(%error, %conv, "a new member is shown the group at its next connect"),
+        }
+    }
+
+    fn forget_permissions(&self, conv: &ConversationId, uids: &[Uid]) {
+        let home = conv.home_shard(self.state.borrow().shards.len()) as u16;
+        self.tell(home, ToShard::PermissionsChanged { conv: conv.clone(), uids: uids.to_vec() });
+    }
+
+    /// Returns when every shard has handled what was said before.
+    async fn barrier(&self) {
+        let mut waits = Vec::new();
+        let shards = self.state.borrow().shards.len() as u16;
+        for shard in 0..shards {
+            let (done, wait) = oneshot::channel();
+            self.tell(shard, ToShard::Barrier(done));
+            waits.push(wait);
+        }
+        for wait in waits {
+            // A shard that is gone has nothing left to apply.
+            let _ = wait.await;
+        }
+    }
+
+    async fn submit(&self, message: ServerMessage) -> Result<Sent, SubmitError> {
+        let conv = ConversationId::parse(&message.conv).map_err(|error| SubmitError::Refused(error.to_string()))?;
+        let (done, wait) = oneshot::channel();
+        let (token, home) = {
+            let mut state = self.state.borrow_mut();
+            state.next_token += 1;
+            let token = state.next_token;
+            state.server_messages.insert(token, done);
+            (token, conv.home_shard(state.shards.len()) as u16)
+        };
+        let submission = Submission {
+            origin: Origin { shard: Origin::SERVER, connection: 0, command: token },
+            conv,
+            from: None,
+            client_msg_id: message.client_msg_id,
+            kind: message.kind,
+            body: message.body,
+            enc: String::new(),
+            retry: true,
+        };
+        self.tell(home, ToShard::Submit(submission));
+        match wait.await {
+            Ok(Ok(sent)) => Ok(sent),
+            Ok(Err(code)) if code.temporary() => Err(SubmitError::Temporary(code.name().to_owned())),
+            Ok(Err(code)) => Err(SubmitError::Refused(code.name().to_owned())),
+            Err(_) => Err(SubmitError::Temporary(ErrorCode::Unavailable.name().to_owned())),
+        }
+    }
+
+    /// Hops from every thread, in order of time.
+    async fn trace(&self, msg_id: u64) -> Vec<Hop> {
+        let mut hops = self.state.borrow().trace.find(msg_id, 0, 0);
+        let seq = hops.iter().map(|hop| hop.seq).max().unwrap_or(0);
+        let shards = self.state.borrow().shards.len() as u16;
+        // The hub's hops tell the conversation; acknowledgements are looked for by it.
+        for conv in [None, Some(())] {
+            let hash = hops.iter().map(|hop| hop.conv).find(|hash| *hash != 0).unwrap_or(0);
+            if conv.is_some() {
+                hops.retain(|hop| hop.shard == u16::MAX);
+            }
+            for shard in 0..shards {
+                let (reply, wait) = oneshot::channel();
+                self.tell(shard, ToShard::Trace { msg_id, conv: hash, seq, reply });
+                hops.extend(wait.await.unwrap_or_default());
+            }
+        }
+        hops.sort_by_key(|hop| hop.at_us);
+        hops
+    }
+
+    /// Sign-ins revoked before this start, whose access tokens may still be unexpired.
+    pub(super) async fn load_revoked(&self) {
+        for _ in 0..REVOKED_TRIES {
+            match self.ports.directory.revoked_sessions(clock::unix_ms()).await {
+                Ok(revoked) => return self.state.borrow_mut().revoked.extend(revoked),
+                Err(error) => tracing::warn!(%error, "revoked sign-ins could not be read, trying again"),
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        tracing::error!("revoked sign-ins could not be read: the node does not serve");
+        self.live.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn parse_uids(uids: &[String]) -> Vec<Uid> {
+    uids.iter().filter_map(|uid| Uid::parse(uid).ok()).collect()
+}
