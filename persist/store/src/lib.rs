@@ -1,9 +1,12 @@
 //! The ports to durable and shared state, and their embedded adapters.
 //!
 //! `ports/` holds one trait a noun; gateway, daemon and API know these alone. `sqlite/` and
-//! `embedded/` are the adapters that `ringway up` runs on; `token` signs and checks access tokens.
+//! `embedded/` are the adapters that `ringway up` runs on; `token` signs and checks access tokens;
+//! `conformance/` is what every adapter of a port must pass.
 
+pub mod conformance;
 pub mod embedded;
+pub mod limits;
 pub mod ports;
 pub mod sqlite;
 pub mod token;

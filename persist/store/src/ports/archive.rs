@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use ringway_engine::event::{MessageEvent, ReadEvent};
 use ringway_engine::ids::ConversationId;
 use ringway_engine::packet::schema::Message;
@@ -29,6 +30,17 @@ pub struct NumberedMessage {
     pub seq: u64,
 }
 
+/// A record of the log that is no event: kept for a person to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its place in the log.
+    pub offset: LogOffset,
+    /// Why it is no event.
+    pub reason: String,
+    /// What was read.
+    pub bytes: Bytes,
+}
+
 /// What one run of the daemon makes durable, all or nothing.
 #[derive(Debug, Clone, Default)]
 pub struct ArchiveBatch {
@@ -36,6 +48,8 @@ pub struct ArchiveBatch {
     pub messages: Vec<NumberedMessage>,
     /// Read marks; higher ones win.
     pub reads: Vec<ReadEvent>,
+    /// Records that could not be understood.
+    pub dead_letters: Vec<DeadLetter>,
     /// The log is consumed up to here (exclusive) once this batch is durable.
     pub next_offset: LogOffset,
 }

@@ -9,14 +9,16 @@ mod directory;
 mod event_log;
 mod gateways;
 mod shared_state;
+mod upkeep;
 
-pub use archive::{Archive, ArchiveBatch, ArchivedMessage, NumberedMessage, PageFrom};
+pub use archive::{Archive, ArchiveBatch, ArchivedMessage, DeadLetter, NumberedMessage, PageFrom};
 pub use directory::{
     Account, Directory, DirectoryError, Group, LoginSession, Member, Membership, NewSession, OutboxEntry, Role,
 };
 pub use event_log::{AppendError, EventLog, LogOffset, LogReadError, LogRecord};
 pub use gateways::{Gateways, ServerMessage, Signal, SubmitError};
 pub use shared_state::{CursorUpdate, DevicePoint, Numbered, Page, SharedState};
+pub use upkeep::Upkeep;
 
 use thiserror::Error;
 

@@ -1,0 +1,181 @@
+//! Shared state of a single node: numbers, dedup and marks in memory over what the archive holds.
+//!
+//! Owned by the process, shared by the gateway's uplink thread, the daemon and the API. One mutex guards
+//! the memory; it is held for one batch or one snapshot and never across an await.
+//!
+//! **Why numbers are stable.** A number depends on the order in which a conversation's messages are
+//! first numbered, and on which of them are repeats. Of one conversation at most one batch is in flight:
+//! it is appended to the log, then numbered, and only then is the next one appended. So the uplink numbers
+//! in log order, the daemon (which reads the log) does too, and whoever comes first, the result is the
+//! same. Repeats are decided by a rule on the log alone (see `dedup`). A recovery that numbers the
+//! unarchived rest of the log in its order therefore gives every message the number it had.
+//! A call that fails or is dropped after its batch was appended would break the order: its messages are
+//! kept as *owed* and numbered before anything that comes later.
+//!
+//! **Why readers miss nothing.** What leaves memory was committed to the archive before. So each reader
+//! looks into memory first and into the archive second; what moved in between is in both.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use hashbrown::HashSet;
+use ringway_engine::event::MessageEvent;
+use ringway_engine::ids::{ConversationId, DeviceId, Uid};
+use ringway_engine::limits::DEDUP_MS;
+use ringway_engine::packet::schema::Conversations;
+use ringway_engine::snowflake::made_at_ms;
+
+use super::dedup::DedupWindow;
+use super::marks::Marks;
+use super::tails::Tails;
+use crate::limits::DEDUP_LOADED_MAX;
+use crate::ports::{
+    ArchiveBatch, CursorUpdate, DevicePoint, Numbered, Page, PageFrom, SharedState, StoreError, Upkeep,
+};
+use crate::sqlite::{self, Database};
+
+/// Everything under the mutex.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) tails: Tails,
+    pub(super) dedup: DedupWindow,
+    pub(super) marks: Marks,
+    /// Appended, but their numbering failed or was dropped: numbered before anything else.
+    pub(super) owed: Vec<Arc<MessageEvent>>,
+    pub(super) owed_ids: HashSet<u64>,
+}
+
+/// The shared state of `ringway up`.
+#[derive(Debug)]
+pub struct EmbeddedState {
+    pub(super) database: Database,
+    memory: Mutex<Memory>,
+}
+
+impl EmbeddedState {
+    /// Reads the recent client message ids; everything else is read when it is asked for.
+    ///
+    /// # Errors
+    /// The database could not answer.
+    pub async fn open(database: Database) -> Result<Self, StoreError> {
+        let recent = sqlite::recent_sends(&database, DEDUP_LOADED_MAX).await?;
+        let newest_ms = recent.iter().map(|send| send.number.ts_ms).max().unwrap_or(0);
+        let horizon_ms = newest_ms.saturating_sub(DEDUP_MS);
+        // Message ids rise with time, so what was not loaded was taken before the oldest id was made.
+        let oldest = recent.last().filter(|_| recent.len() == DEDUP_LOADED_MAX);
+        let loaded_from_ms = oldest.map_or(0, |oldest| made_at_ms(oldest.number.msg_id) + 1);
+        let mut dedup = DedupWindow::new(horizon_ms.max(loaded_from_ms));
+        for send in recent.iter().rev().filter(|send| send.number.ts_ms >= horizon_ms) {
+            let key = dedup.key(&send.conv, &send.from, &send.client_msg_id);
+            dedup.insert(key, send.number, true);
+        }
+        let memory = Memory {
+            tails: Tails::default(),
+            dedup,
+            marks: Marks::default(),
+            owed: Vec::new(),
+            owed_ids: HashSet::new(),
+        };
+        Ok(Self { database, memory: Mutex::new(memory) })
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[async_trait]
+impl SharedState for EmbeddedState {
+    async fn known(
+        &self,
+        conv: &ConversationId,
+        from: &str,
+        client_msg_id: &str,
+        retry: bool,
+    ) -> Result<Option<Numbered>, StoreError> {
+        self.known_send(conv.as_str(), from, client_msg_id, retry).await
+    }
+
+    async fn number(&self, batch: &[Arc<MessageEvent>]) -> Result<Vec<Numbered>, StoreError> {
+        self.number_batch(batch).await
+    }
+
+    async fn points(&self, uid: &Uid, device: &DeviceId, now_ms: u64) -> Result<Vec<DevicePoint>, StoreError> {
+        self.device_points(uid, device, now_ms).await
+    }
+
+    async fn head(&self, conv: &ConversationId) -> Result<(u64, u64), StoreError> {
+        self.read_head(conv.as_str()).await
+    }
+
+    async fn acknowledge(&self, updates: Vec<CursorUpdate>) {
+        let mut memory = self.memory();
+        updates.into_iter().for_each(|update| memory.marks.acknowledge(update));
+    }
+
+    async fn page(&self, conv: &ConversationId, from: PageFrom, limit: usize) -> Result<Page, StoreError> {
+        self.read_page(conv.as_str(), from, limit).await
+    }
+
+    async fn conversations(&self, uid: &Uid, after: &str, limit: usize) -> Result<Conversations, StoreError> {
+        self.list_conversations(uid, after, limit).await
+    }
+
+    async fn mark_read(&self, conv: &ConversationId, uid: &Uid, seq: u64) {
+        self.memory().marks.mark_read(conv.as_str(), uid.as_str(), seq);
+    }
+
+    fn unarchived_bytes(&self) -> usize {
+        self.memory().tails.unarchived_bytes()
+    }
+}
+
+#[async_trait]
+impl Upkeep for EmbeddedState {
+    fn archived(&self, batch: &ArchiveBatch) {
+        let mut memory = self.memory();
+        for message in &batch.messages {
+            let event = &message.event;
+            let key = memory.dedup.key(&event.conv, &event.from, &event.client_msg_id);
+            memory.dedup.archived(key, event.msg_id);
+            memory.tails.archived(message);
+        }
+        for read in &batch.reads {
+            memory.marks.read_archived(&read.conv, &read.uid, read.seq);
+        }
+    }
+
+    async fn flush_cursors(&self) -> Result<(), StoreError> {
+        let updates: Vec<(CursorUpdate, u64)> = {
+            let mut memory = self.memory();
+            let updates = memory.marks.flush();
+            let with_head = |update: CursorUpdate| {
+                let head = memory.tails.get(update.conv.as_str()).map_or(0, |conversation| conversation.head);
+                (update, head)
+            };
+            updates.into_iter().map(with_head).collect()
+        };
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let raised = sqlite::raise_cursors(&self.database, &updates).await;
+        let mut memory = self.memory();
+        match &raised {
+            Ok(()) => memory.marks.flushed(),
+            Err(_) => memory.marks.flush_failed(),
+        }
+        raised
+    }
+
+    fn forget_idle(&self, now_ms: u64) {
+        let mut memory = self.memory();
+        memory.dedup.forget(now_ms);
+        memory.tails.forget_idle(now_ms);
+    }
+}

@@ -1,0 +1,21 @@
+//! Upkeep: what the daemon does for shared state that lives in this process.
+
+use async_trait::async_trait;
+
+use super::{ArchiveBatch, StoreError};
+
+/// Upkeep of shared state. A state that lives in a server of its own may do nothing here.
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// The batch is durable in the archive: the state need not hold its messages and read marks itself.
+    fn archived(&self, batch: &ArchiveBatch);
+
+    /// Writes the cursors taken since the last call.
+    ///
+    /// # Errors
+    /// The store could not answer; they are kept for the next call.
+    async fn flush_cursors(&self) -> Result<(), StoreError>;
+
+    /// Forgets what was not used for a while and can be read again. `now_ms` is Unix time.
+    fn forget_idle(&self, now_ms: u64);
+}

@@ -1,0 +1,254 @@
+//! What the in-process shared state asks of the database: heads, earlier sends, a user's conversations.
+//!
+//! Lists of conversations or places go to SQLite as one JSON value each, so a call is one statement.
+
+use std::collections::HashMap;
+
+use ringway_engine::ids::{DeviceId, Uid};
+use ringway_engine::packet::schema::Message;
+
+use super::messages::{self, Row};
+use super::{Database, failed, json_list, signed, unsigned};
+use crate::limits::CONVERSATION_SEQ_MAX;
+use crate::ports::StoreError;
+
+/// A message that holds a number, as dedup needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldNumber {
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+    pub(crate) msg_id: u64,
+    pub(crate) ts_ms: u64,
+}
+
+fn held(key: i64, epoch: i64, msg_id: i64, ts_ms: i64) -> HeldNumber {
+    let seq = unsigned(key & signed(CONVERSATION_SEQ_MAX));
+    HeldNumber { epoch: unsigned(epoch), seq, msg_id: unsigned(msg_id), ts_ms: unsigned(ts_ms) }
+}
+
+/// Archived heads of those conversations that have any.
+pub(crate) async fn heads(database: &Database, convs: &[&str]) -> Result<HashMap<String, (u64, u64)>, StoreError> {
+    let rows: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT c.conv, c.epoch, c.head FROM json_each(?1) j JOIN conversations c ON c.conv = j.value")
+            .bind(json_list(&convs)?)
+            .fetch_all(&database.readers)
+            .await
+            .map_err(failed)?;
+    Ok(rows.into_iter().map(|(conv, epoch, head)| (conv, (unsigned(epoch), unsigned(head)))).collect())
+}
+
+/// Looks sends up by (conversation, sender, client message id): the place in the list, and the latest
+/// message that holds the id.
+pub(crate) async fn sends(
+    database: &Database,
+    sends: &[(&str, &str, &str)],
+) -> Result<Vec<(usize, HeldNumber)>, StoreError> {
+    let rows: Vec<(i64, i64, i64, i64, i64)> = sqlx::query_as(
+        "SELECT j.key, m.key, m.epoch, m.msg_id, m.ts_ms FROM json_each(?1) j \
+         JOIN conversations c ON c.conv = j.value ->> 0 \
+         JOIN messages m ON m.conv = c.id AND m.sender = j.value ->> 1 AND m.client_msg_id = j.value ->> 2 \
+         ORDER BY j.key, m.reuse",
+    )
+    .bind(json_list(&sends)?)
+    .fetch_all(&database.readers)
+    .await
+    .map_err(failed)?;
+    let mut found: Vec<(usize, HeldNumber)> = Vec::with_capacity(rows.len());
+    for (at, key, epoch, msg_id, ts_ms) in rows {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        let number = held(key, epoch, msg_id, ts_ms);
+        match found.last_mut() {
+            Some(last) if last.0 == at => last.1 = number,
+            _ => found.push((at, number)),
+        }
+    }
+    Ok(found)
+}
+
+/// An archived send with its names.
+pub(crate) struct RecentSend {
+    pub(crate) conv: String,
+    pub(crate) from: String,
+    pub(crate) client_msg_id: String,
+    pub(crate) number: HeldNumber,
+}
+
+/// The archived sends with the highest message ids, at most `limit`, falling.
+pub(crate) async fn recent_sends(database: &Database, limit: usize) -> Result<Vec<RecentSend>, StoreError> {
+    let rows: Vec<(String, String, String, i64, i64, i64, i64)> = sqlx::query_as(
+        "SELECT c.conv, m.sender, m.client_msg_id, m.key, m.epoch, m.msg_id, m.ts_ms \
+         FROM messages m CROSS JOIN conversations c ON c.id = m.conv ORDER BY m.msg_id DESC LIMIT ?1",
+    )
+    .bind(signed(limit as u64))
+    .fetch_all(&database.readers)
+    .await
+    .map_err(failed)?;
+    Ok(rows
+        .into_iter()
+        .map(|(conv, from, client_msg_id, key, epoch, msg_id, ts_ms)| RecentSend {
+            conv,
+            from,
+            client_msg_id,
+            number: held(key, epoch, msg_id, ts_ms),
+        })
+        .collect())
+}
+
+/// A user's conversation as the database knows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    pub(crate) conv: String,
+    /// Head when the user joined (groups).
+    pub(crate) joined_seq: u64,
+    /// Archived.
+    pub(crate) head: u64,
+    pub(crate) device_cursor: Option<u64>,
+    pub(crate) user_cursor: Option<u64>,
+}
+
+/// All conversations of a user, with the cursors of one device and of all.
+pub(crate) async fn places(database: &Database, uid: &Uid, device: &DeviceId) -> Result<Vec<Place>, StoreError> {
+    type Found = (String, i64, i64, Option<i64>, Option<i64>);
+    let rows: Vec<Found> = sqlx::query_as(
+        "WITH mine (conv, joined_seq) AS ( \
+           SELECT conv, 0 FROM conversation_users WHERE uid = ?1 \
+           UNION ALL SELECT 'group:' || group_id, joined_seq FROM group_members WHERE uid = ?1) \
+         SELECT mine.conv, mine.joined_seq, coalesce(c.head, 0), \
+                (SELECT seq FROM cursors k WHERE k.uid = ?1 AND k.conv = mine.conv AND k.device = ?2), \
+                (SELECT max(seq) FROM cursors k WHERE k.uid = ?1 AND k.conv = mine.conv) \
+         FROM mine LEFT JOIN conversations c ON c.conv = mine.conv",
+    )
+    .bind(uid.as_str())
+    .bind(device.as_str())
+    .fetch_all(&database.readers)
+    .await
+    .map_err(failed)?;
+    Ok(rows
+        .into_iter()
+        .map(|(conv, joined_seq, head, device_cursor, user_cursor)| Place {
+            conv,
+            joined_seq: unsigned(joined_seq),
+            head: unsigned(head),
+            device_cursor: device_cursor.map(unsigned),
+            user_cursor: user_cursor.map(unsigned),
+        })
+        .collect())
+}
+
+/// A row of a user's conversation list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ListRow {
+    pub(crate) conv: String,
+    pub(crate) joined_seq: u64,
+    pub(crate) head: u64,
+    pub(crate) read: u64,
+    /// The group's name, empty for others.
+    pub(crate) name: String,
+}
+
+/// A user's conversations after `after` in the order of ids.
+pub(crate) async fn list(
+    database: &Database,
+    uid: &Uid,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<ListRow>, StoreError> {
+    let rows: Vec<(String, i64, i64, i64, String)> = sqlx::query_as(
+        "WITH mine (conv, joined_seq, name) AS ( \
+           SELECT conv, 0, '' FROM conversation_users WHERE uid = ?1 AND conv > ?2 \
+           UNION ALL SELECT 'group:' || m.group_id, m.joined_seq, g.name \
+             FROM group_members m JOIN groups g ON g.id = m.group_id WHERE m.uid = ?1) \
+         SELECT mine.conv, mine.joined_seq, coalesce(c.head, 0), coalesce(r.read_seq, 0), mine.name \
+         FROM mine LEFT JOIN conversations c ON c.conv = mine.conv \
+         LEFT JOIN receipts r ON r.uid = ?1 AND r.conv = mine.conv \
+         WHERE mine.conv > ?2 ORDER BY mine.conv LIMIT ?3",
+    )
+    .bind(uid.as_str())
+    .bind(after)
+    .bind(signed(limit as u64))
+    .fetch_all(&database.readers)
+    .await
+    .map_err(failed)?;
+    Ok(rows
+        .into_iter()
+        .map(|(conv, joined_seq, head, read, name)| ListRow {
+            conv,
+            joined_seq: unsigned(joined_seq),
+            head: unsigned(head),
+            read: unsigned(read),
+            name,
+        })
+        .collect())
+}
+
+/// Display names of users.
+pub(crate) async fn names(database: &Database, uids: &[&str]) -> Result<HashMap<String, String>, StoreError> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT u.uid, u.name FROM json_each(?1) j JOIN users u ON u.uid = j.value")
+            .bind(json_list(&uids)?)
+            .fetch_all(&database.readers)
+            .await
+            .map_err(failed)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// When the messages at these places were taken; those not archived are left out.
+pub(crate) async fn times(
+    database: &Database,
+    places: &[(&str, u64)],
+) -> Result<HashMap<(String, u64), u64>, StoreError> {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT c.conv, m.key, m.ts_ms FROM json_each(?1) j JOIN conversations c ON c.conv = j.value ->> 0 \
+         JOIN messages m ON m.key = (c.id << 32) | (j.value ->> 1)",
+    )
+    .bind(json_list(&places)?)
+    .fetch_all(&database.readers)
+    .await
+    .map_err(failed)?;
+    let seq = |key: i64| unsigned(key & signed(CONVERSATION_SEQ_MAX));
+    Ok(rows.into_iter().map(|(conv, key, ts_ms)| ((conv, seq(key)), unsigned(ts_ms))).collect())
+}
+
+/// How many archived messages of each range (conversation, above, up to) `uid` has sent.
+pub(crate) async fn own_counts(
+    database: &Database,
+    uid: &Uid,
+    ranges: &[(&str, u64, u64)],
+) -> Result<HashMap<String, u64>, StoreError> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT c.conv, (SELECT count(*) FROM messages m WHERE m.key > (c.id << 32) | (j.value ->> 1) \
+                AND m.key <= (c.id << 32) | (j.value ->> 2) AND m.sender = ?1) \
+         FROM json_each(?2) j JOIN conversations c ON c.conv = j.value ->> 0",
+    )
+    .bind(uid.as_str())
+    .bind(json_list(&ranges)?)
+    .fetch_all(&database.readers)
+    .await
+    .map_err(failed)?;
+    Ok(rows.into_iter().map(|(conv, count)| (conv, unsigned(count))).collect())
+}
+
+/// The archived messages at these places.
+pub(crate) async fn messages_at(
+    database: &Database,
+    places: &[(&str, u64)],
+) -> Result<HashMap<String, Message>, StoreError> {
+    type Found = (String, i64, i64, i64, String, String, String, String, String, i64);
+    let rows: Vec<Found> = sqlx::query_as(
+        "SELECT c.conv, m.key, m.epoch, m.msg_id, m.sender, m.client_msg_id, m.kind, m.body, m.enc, m.ts_ms \
+         FROM json_each(?1) j JOIN conversations c ON c.conv = j.value ->> 0 \
+         JOIN messages m ON m.key = (c.id << 32) | (j.value ->> 1)",
+    )
+    .bind(json_list(&places)?)
+    .fetch_all(&database.readers)
+    .await
+    .map_err(failed)?;
+    Ok(rows
+        .into_iter()
+        .map(|(conv, key, epoch, msg_id, from, client_msg_id, kind, body, enc, ts_ms)| {
+            let row: Row = (key, epoch, msg_id, from, client_msg_id, kind, body, enc, ts_ms);
+            let message = messages::message(&conv, row);
+            (conv, message)
+        })
+        .collect())
+}
