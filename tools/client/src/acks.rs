@@ -1,0 +1,78 @@
+//! Acknowledgements: cumulative, one point a conversation, gathered for a while (pure).
+
+use std::collections::BTreeMap;
+
+use ringway_engine::packet::schema::{Point, ResumePoint};
+
+/// When the client acknowledges what it has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AckMode {
+    /// Points are gathered for this many milliseconds.
+    Gathered(u64),
+    /// As soon as the point moved.
+    Immediate,
+    /// Only what the application passes to `Client::ack`.
+    Manual,
+}
+
+impl Default for AckMode {
+    fn default() -> Self {
+        Self::Gathered(50)
+    }
+}
+
+/// Points that wait to be acknowledged. Bounded by the conversations of the store.
+#[derive(Debug, Default)]
+pub(crate) struct Acks {
+    waiting: BTreeMap<String, ResumePoint>,
+    due_ms: Option<u64>,
+}
+
+impl Acks {
+    /// `conv` is complete up to `point`. A lower point of the same epoch changes nothing.
+    pub(crate) fn note(&mut self, conv: String, point: ResumePoint, due_ms: u64) {
+        let known = self.waiting.entry(conv).or_insert(point);
+        if (point.epoch, point.seq) > (known.epoch, known.seq) {
+            *known = point;
+        }
+        self.due_ms = Some(self.due_ms.map_or(due_ms, |due| due.min(due_ms)));
+    }
+
+    /// The next acknowledgement to send, once they are due.
+    pub(crate) fn poll(&mut self, now_ms: u64) -> Option<Point> {
+        if self.due_ms? > now_ms {
+            return None;
+        }
+        let Some((conv, point)) = self.waiting.pop_first() else {
+            self.due_ms = None;
+            return None;
+        };
+        Some(Point { conv, epoch: point.epoch, seq: point.seq })
+    }
+
+    /// Everything is due now.
+    pub(crate) fn hurry(&mut self) {
+        self.due_ms = self.due_ms.map(|_| 0);
+    }
+
+    /// When there is something to send.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.due_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_gathered_and_only_the_highest_is_sent() {
+        let mut acks = Acks::default();
+        for seq in [1, 3, 2] {
+            acks.note("p2p:a:b".into(), ResumePoint { epoch: 1, seq }, 50 + seq);
+        }
+        assert!(acks.poll(50).is_none());
+        assert_eq!(acks.poll(51), Some(Point { conv: "p2p:a:b".into(), epoch: 1, seq: 3 }));
+        assert!(acks.poll(51).is_none() && acks.deadline().is_none());
+    }
+}
