@@ -91,8 +91,8 @@ impl Store {
         self.change(&asked.conv, now_ms, |run, out, _| {
             run.asked = false;
             let before = run.point;
-            // A new epoch inside the page sets `wanted` again.
-            run.wanted = more;
+            // What was wanted since the question was asked still is: the page may be older than that.
+            run.wanted |= more;
             run.due_ms = None;
             run.offer_page(asked.after_seq, page.items, out);
             if empty || run.point == before {
@@ -101,7 +101,8 @@ impl Store {
                 run.due_ms = run.due_ms.or(Some(now_ms + wait));
             } else {
                 run.fruitless = 0;
-                run.due_ms = run.due_ms.or(Some(if more { now_ms } else { now_ms + HOLE_WAIT_MS }));
+                let wait = if run.wanted { 0 } else { HOLE_WAIT_MS };
+                run.due_ms = run.due_ms.or(Some(now_ms + wait));
             }
         });
     }
@@ -112,6 +113,7 @@ impl Store {
         self.change(&asked.conv, now_ms, |run, _, _| {
             run.asked = false;
             run.due_ms = retry_at_ms;
+            run.wanted = true;
             if retry_at_ms.is_none() {
                 run.give_up();
             }
@@ -158,6 +160,7 @@ impl Store {
         for conv in asked {
             self.change(&conv, now_ms, |run, _, _| {
                 run.asked = false;
+                run.wanted = true;
                 run.due_ms = Some(now_ms + HOLE_WAIT_MS);
             });
         }
@@ -177,6 +180,7 @@ impl Store {
                 && (run.wanted || run.has_hole())
             {
                 run.asked = true;
+                run.wanted = false;
                 self.asked += 1;
                 return Some(Sync { conv, after_seq: point.seq, limit: PAGE_MESSAGES_MAX as u32, before_seq: 0 });
             }

@@ -106,6 +106,20 @@ fn a_page_that_cannot_go_on_yet_is_asked_again_later() {
 }
 
 #[test]
+fn a_resync_that_comes_during_a_sync_is_answered_by_another() {
+    let mut store = Store::default();
+    store.handle_message(plain(1), 0);
+    store.handle_resync(CONV, 0);
+    let asked = store.poll_sync(0).unwrap();
+    store.handle_resync(CONV, 0);
+    store.handle_page(&asked, page(&[plain(1), plain(2)], &asked), 0);
+    let again = store.poll_sync(0).unwrap();
+    assert_eq!(again.after_seq, 2);
+    store.handle_page(&again, page(&[plain(1), plain(2)], &again), 0);
+    assert!(store.poll_sync(u64::MAX).is_none());
+}
+
+#[test]
 fn what_a_new_epoch_renumbers_is_shown_once() {
     let mut store = Store::default();
     // 43 and 44 were numbered by a generation that was lost; the next one swapped and added to them.
