@@ -16,6 +16,8 @@ const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 const SECONDS_DEFAULT: u64 = 10;
 /// What starting, loading the seeds and reporting may take on top.
 const SLACK: Duration = Duration::from_secs(120);
+/// How much of the log of a broken target is shown.
+const LOG_LINES: usize = 60;
 
 /// Builds all targets, then runs each.
 pub(super) fn briefly(workplace: &Workplace) -> Result<String> {
@@ -55,15 +57,36 @@ pub(super) fn briefly(workplace: &Workplace) -> Result<String> {
             run.arg(seeds);
         }
         run.arg("--").arg(format!("-max_total_time={seconds}")).args(["-timeout=10", "-rss_limit_mb=2048"]);
-        run.args(["-print_final_stats=1", "-verbosity=0"]);
-        run.arg(format!("-artifact_prefix={}/", findings.display()));
-        if let Err(error) = process::run(&mut run, Duration::from_secs(seconds) + SLACK) {
-            println!("{error:#}");
+        run.arg("-print_final_stats=1").arg(format!("-artifact_prefix={}/", findings.display()));
+        let log = findings.join("log");
+        run.stderr(fs::File::create(&log)?);
+        let ended = process::run(&mut run, Duration::from_secs(seconds) + SLACK);
+        let log = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        if let Err(error) = ended {
+            println!("{}\n{error:#}", last_lines(&log, LOG_LINES));
             broken.push(*name);
+        } else if let Some(units) = log.lines().find(|line| line.starts_with("stat::number_of_executed_units")) {
+            println!("{name}: {units}");
         }
     }
     if !broken.is_empty() {
         bail!("{} broke; what broke them is in {}", broken.join(", "), workplace.artefacts.join("fuzz").display());
     }
     Ok(format!("{} targets, {seconds} s each", targets.len()))
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_a_long_log_is_shown() {
+        assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(last_lines("a\n", 2), "a");
+    }
 }
