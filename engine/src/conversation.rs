@@ -27,7 +27,7 @@ use crate::errors::ErrorCode;
 use crate::event::MessageEvent;
 use crate::ids::{ConversationId, Uid};
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, HUB_IDLE_MS, HUB_QUEUE_MAX, PERMISSION_TTL_MS, PERMISSIONS_MAX,
+    BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, DENIAL_TTL_MS, HUB_IDLE_MS, HUB_QUEUE_MAX, PERMISSION_TTL_MS, PERMISSIONS_MAX,
     RECENT_BYTES_MAX, RECENT_MESSAGES_MAX,
 };
 use crate::packet::schema::{Message, ServerPacket};
@@ -225,7 +225,8 @@ impl Hub {
                 oldest.map(|oldest| self.permissions.remove(&oldest));
             }
         }
-        self.permissions.insert(uid, (permission, now_ms + PERMISSION_TTL_MS));
+        let ttl_ms = if permission == Permission::Allowed { PERMISSION_TTL_MS } else { DENIAL_TTL_MS };
+        self.permissions.insert(uid, (permission, now_ms + ttl_ms));
     }
 
     fn enqueue(&mut self, message: Submission, now_ms: u64, ids: &mut Snowflake) {

@@ -73,6 +73,8 @@ pub enum PageOutcome {
 /// Delivery state of one device.
 #[derive(Debug, Default)]
 pub struct Device {
+    /// While it is not known where the device stands: first and last live sequence that passed by.
+    early: Option<HashMap<ConversationId, (u64, u64), RandomState>>,
     tracks: HashMap<ConversationId, Track, RandomState>,
     behind: VecDeque<ConversationId>,
     paging: Option<ConversationId>,
@@ -80,6 +82,23 @@ pub struct Device {
 }
 
 impl Device {
+    /// The device is on the map, but where it stands is still being asked: nothing is pushed until
+    /// [`Device::begin`].
+    pub fn hold(&mut self) {
+        self.early = Some(HashMap::default());
+    }
+
+    /// Where the device stands was told by `handle_backlog` and `handle_unrecovered`; `head_of` is the head
+    /// that was known then. What passed by since is backlog too.
+    pub fn begin(&mut self, head_of: impl Fn(&ConversationId) -> u64) {
+        for (conv, (first, last)) in self.early.take().unwrap_or_default() {
+            let known = head_of(&conv);
+            if last > known {
+                self.handle_missed(&conv, first.max(known + 1), last);
+            }
+        }
+    }
+
     /// A backlog, told before anything live of that conversation: everything in `(from, head]` is to come.
     pub fn handle_backlog(&mut self, conv: ConversationId, from: u64, head: u64) {
         if head > from {
@@ -95,6 +114,9 @@ impl Device {
 
     /// A live message that would take `bytes` of a queue that holds `queued`.
     pub fn handle_live(&mut self, conv: &ConversationId, seq: u64, bytes: usize, queued: usize) -> Verdict {
+        if self.pass_by(conv, seq, seq) {
+            return Verdict::Skip;
+        }
         let track = self.track(conv, seq.saturating_sub(1));
         match track.mode {
             Mode::Live if seq <= track.sent => Verdict::Skip,
@@ -130,6 +152,9 @@ impl Device {
 
     /// The shard could not be told of `first..=head`.
     pub fn handle_missed(&mut self, conv: &ConversationId, first: u64, head: u64) {
+        if self.pass_by(conv, first, head) {
+            return;
+        }
         let track = self.track(conv, first.saturating_sub(1));
         if track.mode == Mode::Live && head > track.sent {
             self.fall_behind(conv, head);
@@ -214,6 +239,13 @@ impl Device {
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.paging.is_some() || !self.behind.is_empty()
+    }
+
+    /// Notes what passes by a device that is held; false when it is not.
+    fn pass_by(&mut self, conv: &ConversationId, first: u64, last: u64) -> bool {
+        let Some(early) = &mut self.early else { return false };
+        early.entry_ref(conv).or_insert((first, last)).1 = last;
+        true
     }
 
     fn fall_behind(&mut self, conv: &ConversationId, head: u64) {

@@ -34,6 +34,19 @@ fn a_device_that_does_not_read_is_told_once_and_resumes_after_its_sync() {
 }
 
 #[test]
+fn what_passes_by_while_the_device_is_attached_becomes_backlog_unless_it_was_counted() {
+    for (known, expected) in [(3, None), (2, Some(2)), (0, Some(0))] {
+        let mut device = Device::default();
+        device.hold();
+        for seq in 1..=3 {
+            assert_eq!(device.handle_live(&conv(), seq, 10, 0), Verdict::Skip);
+        }
+        device.begin(|_| known);
+        assert_eq!(device.next_page(0).map(|page| page.after), expected, "head known: {known}");
+    }
+}
+
+#[test]
 fn a_page_waits_for_room_in_the_queue() {
     let mut device = Device::default();
     device.handle_backlog(conv(), 0, 500);

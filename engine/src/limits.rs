@@ -69,6 +69,8 @@ pub const RECENT_BYTES_MAX: usize = 256 * 1024;
 pub const PERMISSIONS_MAX: usize = 1_024;
 /// How long a cached permission serves. Changes arrive as signals, so this only bounds a lost one.
 pub const PERMISSION_TTL_MS: u64 = 60_000;
+/// How long a refusal serves: the user may be created or let in at any moment.
+pub const DENIAL_TTL_MS: u64 = 1_000;
 /// A hub without work for this long is dropped; its state is rebuilt by the next message.
 pub const HUB_IDLE_MS: u64 = 60_000;
 
@@ -77,7 +79,8 @@ pub const HUB_IDLE_MS: u64 = 60_000;
 /// Bytes queued for one device. A push past it is dropped, its conversation told to `resync` once,
 /// and nothing more of that conversation is pushed until the device has synced.
 pub const DELIVERY_QUEUED_BYTES_MAX: usize = 256 * 1024;
-/// Room above the bound for replies and `resync` notes. Past both the socket is closed `SLOW_READER`.
+/// Room above the bound for replies and `resync` notes. A frame that finds both full closes the socket
+/// `SLOW_READER`; one frame may reach past them.
 pub const DELIVERY_RESERVE_BYTES: usize = 512 * 1024;
 /// Catch-up asks for its next page only below this many queued bytes.
 pub const DELIVERY_LOW_WATER_BYTES: usize = 64 * 1024;

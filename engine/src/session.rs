@@ -249,7 +249,7 @@ impl Session {
             Request::Connect(_) => return Err((ErrorCode::AlreadyConnected, "already connected".into())),
             Request::Send(send) => SessionEffect::Submit(self.submission(id, send, uid)?),
             Request::Ack(point) => {
-                let conv = ConversationId::parse(&point.conv).map_err(invalid)?;
+                let conv = conversation(&point.conv, uid)?;
                 out.push(SessionEffect::Acknowledge { conv, epoch: point.epoch, seq: point.seq });
                 return Ok(());
             }

@@ -1,6 +1,6 @@
 //! Catch-up: from `connected` to live, one page at a time, never live before backlog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ringway_engine::catchup::{Standing, Start, start};
 use ringway_engine::delivery::PageOutcome;
@@ -45,6 +45,8 @@ impl Shard {
                 }
             }
         }
+        let heads: HashMap<&ConversationId, u64> = standings.iter().map(|(conv, at)| (conv, at.head)).collect();
+        connection.device.begin(|conv| heads.get(conv).copied().unwrap_or(0));
         // Points of conversations that the user is not in, or that have no message.
         for conv in resume.into_keys() {
             recovered.entry(conv).or_insert(false);
@@ -114,10 +116,16 @@ impl Shard {
                 continue;
             }
             connection.groups.push(conv.clone());
-            connection.device.handle_backlog(conv.clone(), from, head);
+            // A device that is still being attached learns of it by its standing.
+            let active = connection.session.is_active();
+            if active {
+                connection.device.handle_backlog(conv.clone(), from, head);
+            }
             self.groups.entry_ref(conv).or_default().push(key);
-            self.tell_changed(key, conv.as_str(), "joined");
-            self.pump_backlog(key);
+            if active {
+                self.tell_changed(key, conv.as_str(), "joined");
+                self.pump_backlog(key);
+            }
         }
     }
 
@@ -128,8 +136,11 @@ impl Shard {
             let Some(at) = connection.groups.iter().position(|group| group == conv) else { continue };
             connection.groups.swap_remove(at);
             connection.device.handle_left(conv);
+            let active = connection.session.is_active();
             self.leave_group(conv, key);
-            self.tell_changed(key, conv.as_str(), "left");
+            if active {
+                self.tell_changed(key, conv.as_str(), "left");
+            }
         }
     }
 }

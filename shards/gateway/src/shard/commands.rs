@@ -80,6 +80,10 @@ impl Shard {
     fn acknowledge(&mut self, key: u64, conv: ConversationId, epoch: u64, seq: u64) {
         self.note(Station::Acknowledged, 0, conv.stable_hash(), seq, key);
         let Some(connection) = self.connection(key) else { return };
+        // Cursors are kept for conversations of the user only.
+        if conv.is_group() && !connection.groups.contains(&conv) {
+            return;
+        }
         if connection.device.handle_ack(conv, epoch, seq) {
             self.acked.push(key);
         }

@@ -15,7 +15,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use ringway_engine::delivery::Device;
 use ringway_engine::errors::CloseCode;
-use ringway_engine::ids::ConversationId;
+use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::packet::Format;
 use ringway_engine::packet::schema::ResumePoint;
 use ringway_engine::session::Session;
@@ -25,6 +25,9 @@ use ringway_ring::tls::TlsStream;
 
 /// Most bytes of one send; what is queued beyond goes into the next.
 const SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// Queue slots that a connection keeps when its queue is empty.
+const QUEUE_KEPT_MAX: usize = 8;
 
 /// How far the peer has come.
 #[derive(Debug)]
@@ -63,6 +66,8 @@ pub(crate) struct Connection {
     pub(crate) bearer: Option<String>,
     /// Resume points of `connect`, until it is known where the device stands.
     pub(crate) resume: BTreeMap<String, ResumePoint>,
+    /// The user, while the device is on the shard's map.
+    pub(crate) uid: Option<Uid>,
     /// Groups that the device is attached to.
     pub(crate) groups: Vec<ConversationId>,
     queue: VecDeque<Bytes>,
@@ -99,6 +104,7 @@ impl Connection {
             address,
             bearer: None,
             resume: BTreeMap::new(),
+            uid: None,
             groups: Vec::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -138,49 +144,57 @@ impl Connection {
         self.queued_bytes = 0;
     }
 
-    /// Takes the next send: one buffer as it is, or several gathered into `spare`.
-    pub(crate) fn take_chunk(&mut self, mut spare: Vec<u8>) -> Option<Chunk> {
-        if let Some(tls) = self.tls.as_mut() {
-            spare.clear();
-            while let Some(bytes) = self.queue.front() {
-                if !spare.is_empty() && spare.len() + bytes.len() > SEND_BYTES_MAX {
-                    break;
-                }
-                self.queued_bytes -= bytes.len();
-                if tls.seal(bytes, &mut spare).is_err() {
-                    return None;
-                }
-                self.queue.pop_front();
-            }
-            tls.take_output(&mut spare);
-            if self.finish && self.queue.is_empty() && !self.notified {
-                self.notified = true;
-                // Without a finished handshake there is no way to say it, and no need.
-                let _ = tls.close_notify(&mut spare);
-            }
-            return (!spare.is_empty()).then_some(Chunk::Owned(spare));
+    /// Takes the next send: one buffer as it is, or several gathered into `spare`, which is then taken too.
+    pub(crate) fn take_chunk(&mut self, spare: &mut Vec<u8>) -> Option<Chunk> {
+        if self.tls.is_some() {
+            return self.take_sealed(std::mem::take(spare));
         }
         let first = self.queue.pop_front()?;
         self.queued_bytes -= first.len();
-        match self.queue.front() {
-            Some(next) if first.len() + next.len() <= SEND_BYTES_MAX => {}
-            _ => return Some(Chunk::Shared(first)),
+        let gather = self.queue.front().is_some_and(|next| first.len() + next.len() <= SEND_BYTES_MAX);
+        if !gather {
+            self.shrink();
+            return Some(Chunk::Shared(first));
         }
+        let mut gathered = std::mem::take(spare);
+        gathered.clear();
+        gathered.extend_from_slice(&first);
+        while let Some(bytes) = self.queue.pop_front_if(|bytes| gathered.len() + bytes.len() <= SEND_BYTES_MAX) {
+            self.queued_bytes -= bytes.len();
+            gathered.extend_from_slice(&bytes);
+        }
+        self.shrink();
+        Some(Chunk::Owned(gathered))
+    }
+
+    /// An idle connection keeps no memory of its bursts.
+    fn shrink(&mut self) {
+        if self.queue.is_empty() && self.queue.capacity() > QUEUE_KEPT_MAX {
+            self.queue = VecDeque::new();
+        }
+    }
+
+    /// As `take_chunk`, encrypted.
+    fn take_sealed(&mut self, mut spare: Vec<u8>) -> Option<Chunk> {
+        let tls = self.tls.as_mut()?;
         spare.clear();
-        spare.extend_from_slice(&first);
         while let Some(bytes) = self.queue.front() {
-            if spare.len() + bytes.len() > SEND_BYTES_MAX {
+            if !spare.is_empty() && spare.len() + bytes.len() > SEND_BYTES_MAX {
                 break;
             }
             self.queued_bytes -= bytes.len();
-            spare.extend_from_slice(bytes);
+            if tls.seal(bytes, &mut spare).is_err() {
+                return None;
+            }
             self.queue.pop_front();
         }
-        if self.queue.is_empty() {
-            // An idle connection keeps no queue memory.
-            self.queue = VecDeque::new();
+        tls.take_output(&mut spare);
+        if self.finish && self.queue.is_empty() && !self.notified {
+            self.notified = true;
+            // Without a finished handshake there is no way to say it, and no need.
+            let _ = tls.close_notify(&mut spare);
         }
-        Some(Chunk::Owned(spare))
+        (!spare.is_empty()).then_some(Chunk::Owned(spare))
     }
 
     /// Whether the reader must wait: enough commands are in flight, or the client does not read answers.

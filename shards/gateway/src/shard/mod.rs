@@ -210,7 +210,9 @@ impl Shard {
         let Some(connection) = self.connection(key) else { return };
         let Some(identity) = connection.session.identity() else { return };
         let uid = identity.uid.clone();
+        connection.uid = Some(uid.clone());
         connection.groups.clone_from(&groups);
+        connection.device.hold();
         for group in groups {
             self.groups.entry(group).or_default().push(key);
         }
@@ -221,7 +223,7 @@ impl Shard {
     fn detach(&mut self, key: u64) {
         let Some(connection) = self.connection(key) else { return };
         let groups = std::mem::take(&mut connection.groups);
-        let Some(uid) = connection.session.identity().map(|identity| identity.uid.clone()) else { return };
+        let Some(uid) = connection.uid.take() else { return };
         for group in groups {
             self.leave_group(&group, key);
         }

@@ -48,9 +48,7 @@ pub(super) async fn run_flusher(shared: Shared) {
         for (key, socket) in writers {
             runtime::spawn_local(write(Rc::clone(&shared), socket, key));
         }
-        if room {
-            runtime::turn().await;
-        } else {
+        if !room {
             // A peer's ring is full: it works on it; look again soon.
             runtime::sleep(1).await;
         }
@@ -61,19 +59,20 @@ async fn write(shared: Shared, socket: Rc<Socket>, key: u64) {
     loop {
         let chunk = {
             let mut shard = shared.borrow_mut();
-            let spare = std::mem::take(&mut shard.spare);
+            let mut spare = std::mem::take(&mut shard.spare);
             let Some(connection) = shard.connection(key) else { return };
-            let chunk = connection.take_chunk(spare);
+            let chunk = connection.take_chunk(&mut spare);
             if chunk.is_none() {
                 connection.sending = false;
-                let finish = connection.finish;
-                if finish {
+                if connection.finish {
                     socket.shutdown_write();
                 }
+                shard.spare = spare;
                 shard.pump_backlog(key);
-                shard.wake_flusher();
+                shard.settle();
                 return;
             }
+            shard.spare = spare;
             chunk
         };
         let (result, bytes) = match chunk {
@@ -170,7 +169,7 @@ impl Shard {
         if !matches!(connection.phase, Phase::Frames) {
             return;
         }
-        if connection.queued() + frame.len() > DELIVERY_QUEUED_BYTES_MAX + DELIVERY_RESERVE_BYTES {
+        if connection.queued() > DELIVERY_QUEUED_BYTES_MAX + DELIVERY_RESERVE_BYTES {
             self.metrics.counters.slow_closed.add(1);
             self.close(key, CloseCode::SlowReader);
             return;
