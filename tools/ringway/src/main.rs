@@ -1,3 +1,86 @@
 //! Ringway in one process, and its command-line tools.
 
-fn main() {}
+mod address_file;
+mod chat;
+mod clock;
+mod config;
+mod doctor;
+mod failure;
+mod log;
+mod settings;
+mod token;
+mod trace;
+mod up;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::settings::ConfigArgs;
+
+/// Ringway: instant messaging in one process, and the tools to look at it.
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve: gateway, event log, archive, HTTP API and chat page in this process
+    Up(up::UpArgs),
+    /// Talk from the terminal
+    Chat(chat::ChatArgs),
+    /// Print an access token for a user, who is created when absent
+    Token(token::TokenArgs),
+    /// Show every hop of one message with its time
+    Trace(trace::TraceArgs),
+    /// Check this machine: kernel, io_uring, limits, disk, ports; each with what to do
+    Doctor(doctor::DoctorArgs),
+    /// Print every configuration key with value, default, unit and doc, as a configuration file
+    Config(ConfigArgs),
+}
+
+fn main() -> ExitCode {
+    let Some(command) = Cli::parse().command else {
+        return report(Cli::command().print_help().map_err(|error| Failure::Failed(error.into())));
+    };
+    report(match command {
+        Command::Up(args) => up::run(&args),
+        Command::Chat(args) => chat::run(args).map_err(Failure::Failed),
+        Command::Token(args) => token::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Config(args) => print_config(&args),
+    })
+}
+
+fn print_config(args: &ConfigArgs) -> Result<(), Failure> {
+    let text = config::print(&args.sources().load().map_err(Failure::Usage)?);
+    // A reader that has seen enough closes its end.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn report(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.tell();
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_all_commands_hold_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,60 @@
+//! Logs: on standard error, for people or as JSON, with a level that a reload may change.
+//!
+//! No thread that logs ever waits for whoever reads standard error: lines go through a bounded queue to a
+//! thread of their own (see `writer`).
+
+mod writer;
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
+
+use crate::config::{Config, LogFormat};
+use writer::Lines;
+
+/// The running log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    lines: Lines,
+}
+
+/// Starts logging as configured.
+///
+/// # Errors
+/// The level cannot be read, or no thread can be started.
+pub(crate) fn start(config: &Config) -> anyhow::Result<Log> {
+    let lines = Lines::start().context("cannot start the log's thread")?;
+    let (filter, handle) = reload::Layer::new(filter(&config.log.level)?);
+    let target = lines.clone();
+    let writer = move || target.clone();
+    let layer = match config.log.format {
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
+        LogFormat::Text => fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(writer).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(layer).try_init().context("logging is set up twice")?;
+    Ok(Log { filter: handle, lines })
+}
+
+impl Log {
+    /// Changes the level.
+    ///
+    /// # Errors
+    /// It cannot be read; the old one stays.
+    pub(crate) fn set_level(&self, level: &str) -> anyhow::Result<()> {
+        Ok(self.filter.reload(filter(level)?)?)
+    }
+
+    /// Waits a moment until what was logged is written.
+    pub(crate) fn flush(&self) {
+        self.lines.flush();
+    }
+}
+
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(level).with_context(|| format!("log.level {level:?}"))
+}
