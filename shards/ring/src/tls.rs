@@ -145,6 +145,9 @@ pub struct TlsStream {
     output: Vec<u8>,
     established: bool,
     peer_closed: bool,
+    /// Set by the first error. The connection's idea of where it is in its input does not survive one
+    /// (rustls would index past the buffer), so nothing may be given to it any more.
+    failed: bool,
 }
 
 impl TlsStream {
@@ -155,7 +158,14 @@ impl TlsStream {
     /// Only if the configuration contradicts itself, which [`TlsConfig::load`] rules out.
     pub fn new(config: &TlsConfig) -> Result<Self, TlsError> {
         let connection = UnbufferedServerConnection::new(Arc::clone(&config.server))?;
-        Ok(Self { connection, partial: Vec::new(), output: Vec::new(), established: false, peer_closed: false })
+        Ok(Self {
+            connection,
+            partial: Vec::new(),
+            output: Vec::new(),
+            established: false,
+            peer_closed: false,
+            failed: false,
+        })
     }
 
     /// Takes bytes from the socket, and appends to `plain` what they carry. `ciphertext` is used as
@@ -167,15 +177,16 @@ impl TlsStream {
     ///
     /// [`TlsError::Protocol`] or [`TlsError::RecordTooLong`]: the connection must be closed.
     pub fn feed(&mut self, ciphertext: &mut [u8], plain: &mut Vec<u8>) -> Result<(), TlsError> {
-        if self.partial.is_empty() {
-            let used = self.process(ciphertext, plain)?;
-            self.keep(ciphertext.get(used..).unwrap_or_default())
+        self.check_alive()?;
+        let fed = if self.partial.is_empty() {
+            self.process(ciphertext, plain).and_then(|used| self.keep(ciphertext.get(used..).unwrap_or_default()))
         } else {
             let mut joined = std::mem::take(&mut self.partial);
             joined.extend_from_slice(ciphertext);
-            let used = self.process(&mut joined, plain)?;
-            self.keep(joined.get(used..).unwrap_or_default())
-        }
+            self.process(&mut joined, plain).and_then(|used| self.keep(joined.get(used..).unwrap_or_default()))
+        };
+        self.failed = fed.is_err();
+        fed
     }
 
     /// Appends to `out` what must be sent for the protocol's own sake: handshake messages, alerts.
@@ -275,14 +286,27 @@ impl TlsStream {
         }
     }
 
-    /// After a failure: takes the alert that tells the peer about it.
+    /// After a failure: takes what was still to be sent, the alert that tells the peer about it last.
+    ///
+    /// The connection must not look at its input again (it would find the fault a second time, which
+    /// rustls takes for a fault of ours), and while it has something to send it does not.
     fn collect_alert(&mut self) {
-        self.partial = Vec::new();
-        while let Ok(ConnectionState::EncodeTlsData(message)) = self.connection.process_tls_records(&mut []).state {
+        while self.connection.wants_write() {
+            let Ok(ConnectionState::EncodeTlsData(message)) = self.connection.process_tls_records(&mut []).state else {
+                return;
+            };
             if encode(message, &mut self.output).is_err() {
+                // Without the alert the peer just sees the end.
                 return;
             }
         }
+    }
+
+    fn check_alive(&self) -> Result<(), TlsError> {
+        if self.failed {
+            return Err(rustls::Error::General("the stream has failed before".to_owned()).into());
+        }
+        Ok(())
     }
 
     fn keep(&mut self, rest: &[u8]) -> Result<(), TlsError> {
@@ -300,28 +324,33 @@ impl TlsStream {
         out: &mut Vec<u8>,
         mut into: impl FnMut(&mut Traffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), TlsError> {
+        self.check_alive()?;
         self.take_output(out);
         loop {
             // The partial record goes along, because the connection counts from its first byte.
-            match self.connection.process_tls_records(&mut self.partial).state? {
-                ConnectionState::EncodeTlsData(message) => encode(message, out)?,
-                ConnectionState::TransmitTlsData(transmitted) => transmitted.done(),
-                ConnectionState::PeerClosed => self.peer_closed = true,
-                ConnectionState::WriteTraffic(mut traffic) => {
-                    let begin = out.len();
-                    out.resize(begin + room, 0);
-                    let mut written = into(&mut traffic, out.get_mut(begin..).unwrap_or_default());
-                    if let Err(EncryptError::InsufficientSize(size)) = &written {
-                        out.resize(begin + size.required_size, 0);
-                        written = into(&mut traffic, out.get_mut(begin..).unwrap_or_default());
-                    }
-                    out.truncate(begin + written.as_ref().map_or(0, |count| *count));
-                    return match written {
-                        Ok(_) => Ok(()),
-                        Err(_) => Err(rustls::Error::EncryptError.into()),
-                    };
+            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut self.partial);
+            let step = match state {
+                Err(error) => Err(error),
+                Ok(ConnectionState::EncodeTlsData(message)) => encode(message, out).map(|()| false),
+                Ok(ConnectionState::TransmitTlsData(transmitted)) => {
+                    transmitted.done();
+                    Ok(false)
                 }
-                _ => return Err(rustls::Error::HandshakeNotComplete.into()),
+                Ok(ConnectionState::PeerClosed) => {
+                    self.peer_closed = true;
+                    Ok(false)
+                }
+                Ok(ConnectionState::WriteTraffic(traffic)) => append(traffic, room, out, &mut into).map(|()| true),
+                Ok(_) => return Err(rustls::Error::HandshakeNotComplete.into()),
+            };
+            self.partial.drain(..discard.min(self.partial.len()));
+            match step {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.failed = true;
+                    return Err(error.into());
+                }
             }
         }
     }
@@ -339,6 +368,24 @@ impl std::fmt::Debug for TlsStream {
 }
 
 type Traffic<'stream> = rustls::unbuffered::WriteTraffic<'stream, rustls::server::ServerConnectionData>;
+
+/// Lets `into` write up to `room` bytes (or what it says it needs) behind `out`.
+fn append(
+    mut traffic: Traffic<'_>,
+    room: usize,
+    out: &mut Vec<u8>,
+    into: &mut impl FnMut(&mut Traffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
+) -> Result<(), rustls::Error> {
+    let begin = out.len();
+    out.resize(begin + room, 0);
+    let mut written = into(&mut traffic, out.get_mut(begin..).unwrap_or_default());
+    if let Err(EncryptError::InsufficientSize(size)) = &written {
+        out.resize(begin + size.required_size, 0);
+        written = into(&mut traffic, out.get_mut(begin..).unwrap_or_default());
+    }
+    out.truncate(begin + written.as_ref().map_or(0, |count| *count));
+    written.map(|_| ()).map_err(|_| rustls::Error::EncryptError)
+}
 
 fn encode(
     mut message: EncodeTlsData<'_, rustls::server::ServerConnectionData>,

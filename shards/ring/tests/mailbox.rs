@@ -62,7 +62,7 @@ async fn consume(mut inbox: Inbox<usize>, senders: usize, max: usize, pauses: Ve
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_item_comes_once_in_its_senders_order_and_no_wake_is_lost(

@@ -121,7 +121,7 @@ fn pair(files: &Files, version: &'static SupportedProtocolVersion) -> (TlsStream
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn bytes_arrive_both_ways_however_the_records_are_cut(
@@ -151,21 +151,6 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bytes_are_refused_and_hold_no_memory(
-        bytes in prop::collection::vec(any::<u8>(), 0..2_000),
-        head in prop_oneof![Just(&b""[..]), Just(&b"\x16\x03\x01"[..]), Just(&b"\x16\x03\x03\x40\x00"[..])],
-        sizes in prop::collection::vec(1_usize..700, 1..4),
-    ) {
-        let files = Files::new();
-        let mut server = TlsStream::new(&files.load()).unwrap();
-        let hostile = [head, &bytes[..]].concat();
-        let fed = to_server(&mut server, &hostile, &sizes);
-        prop_assert!(fed.map_or(true, |plain| plain.is_empty()));
-        prop_assert!(!server.is_established());
-        prop_assert!(server.seal(b"secret", &mut Vec::new()).is_err());
-    }
-
-    #[test]
     fn a_changed_byte_is_refused_and_nothing_of_its_record_is_believed(at in 5_usize..60, flip in 1_u8..=255) {
         let files = Files::new();
         let (mut server, mut client) = pair(&files, &rustls::version::TLS13);
@@ -179,7 +164,117 @@ proptest! {
         let mut alert = Vec::new();
         server.take_output(&mut alert);
         prop_assert!(matches!(to_client(&mut client, &alert), Err(rustls::Error::AlertReceived(_))));
+        check_failed(&mut server);
     }
+}
+
+/// What a stream must do once it has refused its peer.
+fn check_failed(server: &mut TlsStream) {
+    assert!(server.feed(&mut [0x16, 3, 3, 0, 1, 0], &mut Vec::new()).is_err());
+    assert!(server.seal(b"secret", &mut Vec::new()).is_err());
+    assert!(server.close_notify(&mut Vec::new()).is_err());
+}
+
+/// Records of any kind around pieces of handshake messages, so that bytes get past the first check.
+fn records() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![6 => Just(0x16_u8), 1 => Just(0x14), 1 => Just(0x15), 1 => Just(0x17), 1 => any::<u8>()];
+    let message = prop_oneof![
+        2 => prop::collection::vec(any::<u8>(), 0..40),
+        3 => (0_u8..40).prop_map(|length| vec![1, 0, 0, length]),
+        1 => Just(vec![1, 0]),
+    ];
+    let record = (kind, message, any::<bool>()).prop_map(|(kind, message, whole)| {
+        let mut bytes = vec![kind, 3, 3, 0, message.len() as u8 + u8::from(!whole)];
+        bytes.extend(message);
+        bytes
+    });
+    prop::collection::vec(record, 0..8).prop_map(|records| records.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn hostile_bytes_are_refused_and_the_stream_stays_refused(
+        records in records(),
+        tail in prop::collection::vec(any::<u8>(), 0..1_000),
+        sizes in prop::collection::vec(1_usize..700, 1..4),
+    ) {
+        thread_local!(static CONFIG: Arc<TlsConfig> = Files::new().load());
+        let mut server = TlsStream::new(&CONFIG.with(Arc::clone)).unwrap();
+        match to_server(&mut server, &[records, tail].concat(), &sizes) {
+            Ok(plain) => {
+                prop_assert!(plain.is_empty());
+                prop_assert!(server.seal(b"secret", &mut Vec::new()).is_err());
+            }
+            Err(_) => check_failed(&mut server),
+        }
+        prop_assert!(!server.is_established());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_client_that_breaks_its_handshake_anywhere_is_refused_or_waited_for(
+        old in any::<bool>(),
+        flight in 0_usize..2,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        sizes in prop::collection::vec(1_usize..400, 1..4),
+    ) {
+        thread_local!(static SET_UP: (Files, Arc<TlsConfig>) = {
+            let files = Files::new();
+            let config = files.load();
+            (files, config)
+        });
+        let version = if old { &rustls::version::TLS12 } else { &rustls::version::TLS13 };
+        let (mut server, mut client) = SET_UP.with(|(files, config)| {
+            let client = client(&Arc::new(files.client(version, &[b"http/1.1"])));
+            (TlsStream::new(config).unwrap(), client)
+        });
+        let mut bytes = from_client(&mut client);
+        if flight == 1 {
+            to_server(&mut server, &bytes, &sizes).unwrap();
+            let mut out = Vec::new();
+            server.take_output(&mut out);
+            to_client(&mut client, &out).unwrap();
+            bytes = from_client(&mut client);
+        }
+        for (index, value) in changes {
+            let at = index.index(bytes.len());
+            bytes[at] = value;
+        }
+        if to_server(&mut server, &bytes, &sizes).is_err() {
+            check_failed(&mut server);
+        }
+    }
+}
+
+#[test]
+fn a_handshake_message_cut_over_records_and_then_broken_off_is_refused() {
+    let files = Files::new();
+    let begun = [0x16, 3, 1, 0, 4, 1, 0, 16, 0];
+    for broken in
+        [&[0xff, 3, 3, 0, 1, 0][..], &[0x17, 3, 3, 0, 1, 0], &[0x16, 3, 3, 0xff, 0xff], &[0x15, 3, 3, 0, 2, 2, 40]]
+    {
+        for sizes in [[1], [64]] {
+            let mut server = TlsStream::new(&files.load()).unwrap();
+            let refused = to_server(&mut server, &[&begun, broken].concat(), &sizes);
+            assert!(matches!(refused, Err(TlsError::Protocol(_))), "{refused:?}");
+            check_failed(&mut server);
+        }
+    }
+}
+
+#[test]
+fn no_more_than_one_record_is_kept_for_a_handshake_that_does_not_end() {
+    let mut server = TlsStream::new(&Files::new().load()).unwrap();
+    let mut bytes = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff];
+    bytes.resize(5 + 16_384, 0);
+    let refused = to_server(&mut server, &bytes.repeat(3), &[1_000]);
+    assert!(matches!(refused, Err(TlsError::RecordTooLong)), "{refused:?}");
+    check_failed(&mut server);
 }
 
 #[test]
