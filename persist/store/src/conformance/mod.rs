@@ -9,9 +9,17 @@
     reason = "a suite of assertions: a panic is its only answer"
 )]
 
+pub mod archive;
 pub mod directory;
+pub mod event_log;
+pub mod shared_state;
 
-use ringway_engine::ids::{DeviceId, Uid};
+use std::sync::Arc;
+
+use ringway_engine::event::MessageEvent;
+use ringway_engine::ids::{ConversationId, DeviceId, Uid};
+
+use crate::ports::NumberedMessage;
 
 /// A user id.
 #[must_use]
@@ -23,4 +31,35 @@ pub fn uid(text: &str) -> Uid {
 #[must_use]
 pub fn device(text: &str) -> DeviceId {
     DeviceId::parse(text).unwrap()
+}
+
+/// A conversation id.
+#[must_use]
+pub fn conv(text: &str) -> ConversationId {
+    ConversationId::parse(text).unwrap()
+}
+
+/// A message event; its body names it.
+#[must_use]
+pub fn message(conv: &str, from: &str, client_msg_id: &str, msg_id: u64, ts_ms: u64) -> Arc<MessageEvent> {
+    Arc::new(MessageEvent {
+        conv: conv.into(),
+        msg_id,
+        from: from.into(),
+        client_msg_id: client_msg_id.into(),
+        kind: "text".into(),
+        body: format!("message {msg_id}"),
+        enc: String::new(),
+        ts_ms,
+    })
+}
+
+/// A message with a number.
+#[must_use]
+pub fn numbered(event: &Arc<MessageEvent>, seq: u64) -> NumberedMessage {
+    NumberedMessage { event: Arc::clone(event), epoch: 1, seq }
+}
+
+fn seqs(items: &[Arc<ringway_engine::packet::schema::Message>]) -> Vec<u64> {
+    items.iter().map(|item| item.seq).collect()
 }

@@ -6,7 +6,7 @@ use ringway_engine::limits::{OFFLINE_MESSAGES_MAX, OFFLINE_MS};
 use super::EPOCH;
 use super::state::EmbeddedState;
 use crate::ports::{DevicePoint, StoreError};
-use crate::sqlite::{self, Place};
+use crate::sqlite;
 
 impl EmbeddedState {
     pub(super) async fn device_points(
@@ -45,12 +45,7 @@ impl EmbeddedState {
                 let memory = self.memory();
                 (memory.marks.of_user(uid), memory.tails.fresh_of(uid.as_str()), memory.tails.forgotten())
             };
-            let mut places = sqlite::places(&self.database, uid, device).await?;
-            for conv in fresh {
-                if !places.iter().any(|place| place.conv == conv) {
-                    places.push(Place { conv, ..Place::default() });
-                }
-            }
+            let places = sqlite::places(&self.database, uid, device, &fresh).await?;
             let mut memory = self.memory();
             if memory.tails.forgotten() != forgotten {
                 // A head may have left memory after the database was read.

@@ -106,12 +106,17 @@ pub(crate) struct Place {
     pub(crate) user_cursor: Option<u64>,
 }
 
-/// All conversations of a user, with the cursors of one device and of all.
-pub(crate) async fn places(database: &Database, uid: &Uid, device: &DeviceId) -> Result<Vec<Place>, StoreError> {
+/// All conversations of a user and those in `fresh`, with the cursors of one device and of all.
+pub(crate) async fn places(
+    database: &Database,
+    uid: &Uid,
+    device: &DeviceId,
+    fresh: &[String],
+) -> Result<Vec<Place>, StoreError> {
     type Found = (String, i64, i64, Option<i64>, Option<i64>);
     let rows: Vec<Found> = sqlx::query_as(
         "WITH mine (conv, joined_seq) AS ( \
-           SELECT conv, 0 FROM conversation_users WHERE uid = ?1 \
+           SELECT conv, 0 FROM conversation_users WHERE uid = ?1 UNION SELECT value, 0 FROM json_each(?3) \
            UNION ALL SELECT 'group:' || group_id, joined_seq FROM group_members WHERE uid = ?1) \
          SELECT mine.conv, mine.joined_seq, coalesce(c.head, 0), \
                 (SELECT seq FROM cursors k WHERE k.uid = ?1 AND k.conv = mine.conv AND k.device = ?2), \
@@ -120,6 +125,7 @@ pub(crate) async fn places(database: &Database, uid: &Uid, device: &DeviceId) ->
     )
     .bind(uid.as_str())
     .bind(device.as_str())
+    .bind(json_list(&fresh)?)
     .fetch_all(&database.readers)
     .await
     .map_err(failed)?;

@@ -30,7 +30,7 @@ use crate::ports::StoreError;
 
 pub use archive::SqliteArchive;
 pub(crate) use conversations::{
-    HeldNumber, ListRow, Place, heads, list, messages_at, names, own_counts, places, recent_sends, sends, times,
+    HeldNumber, ListRow, heads, list, messages_at, names, own_counts, places, recent_sends, sends, times,
 };
 pub(crate) use cursors::raise as raise_cursors;
 pub use directory::SqliteDirectory;
