@@ -1,3 +1,5 @@
+//! The hub under repeats, failures and random order.
+
 use proptest::prelude::*;
 
 use super::*;

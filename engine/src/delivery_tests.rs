@@ -1,3 +1,5 @@
+//! A device through losses, slow reading and catch-up.
+
 use proptest::prelude::*;
 
 use super::*;

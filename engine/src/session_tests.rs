@@ -1,3 +1,5 @@
+//! A session from its first command to its close.
+
 use super::*;
 use crate::limits::HEARTBEAT_MS;
 use crate::packet::schema::{Empty, Point, Typing};

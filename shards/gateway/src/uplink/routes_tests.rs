@@ -1,3 +1,5 @@
+//! The map of a node.
+
 use super::*;
 
 fn entry(uid: &str, format: Format, groups: &[&str]) -> Entry {
