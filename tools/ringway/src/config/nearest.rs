@@ -4,7 +4,7 @@
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let measured = known.map(|candidate| (distance(name, candidate), candidate));
     let (edits, candidate) = measured.min_by_key(|(edits, _)| *edits)?;
-    (edits <= 2 + candidate.len() / 3).then_some(candidate)
+    (edits <= 2 + candidate.len() / 3 || name.starts_with(candidate)).then_some(candidate)
 }
 
 /// Levenshtein's distance, in bytes: names of keys are ASCII.
@@ -34,6 +34,7 @@ mod tests {
         let check = |name, expected| assert_eq!(nearest(name, known.into_iter()), expected, "{name}");
         check("lisen", Some("listen"));
         check("shard", Some("shards"));
+        check("listen_address", Some("listen"));
         check("connection_max", Some("connections_max"));
         check("zzzzzzzzzzzzzzzzzzzzzzzz", None);
     }

@@ -26,7 +26,7 @@ pub(crate) fn print(config: &Config) -> String {
             comment(&mut text, key.doc);
             let mut facts = vec![format!("default {}", defaults.get(key))];
             if !key.unit.is_empty() {
-                facts.push(format!("in {}", key.unit).replace("in a minute", "a minute"));
+                facts.push(key.unit.to_owned());
             }
             if let Some((min, max)) = key.bounds {
                 facts.push(if max == i64::MAX as u64 { format!("from {min}") } else { format!("{min} to {max}") });
@@ -72,7 +72,7 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(read_back(&print(&config)), config);
         config.gateway.shards = 3;
-        config.gateway.allowed_origins = vec!["https://a \"b\"".to_owned()];
+        config.gateway.allowed_origins = vec!["https://a\"b".to_owned()];
         config.gateway.conformance_echo = Some("[::1]:9".parse().unwrap());
         config.tls.cert = Some("a b.pem".into());
         config.tls.key = Some("key.pem".into());

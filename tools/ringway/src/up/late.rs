@@ -58,3 +58,18 @@ impl Gateways for LateGateways {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn before_there_is_a_gateway_nothing_is_ready_and_everything_temporary() {
+        let late = LateGateways::default();
+        let revoked = Signal::SessionRevoked { sid: "s".to_owned(), until_ms: 1 };
+        assert!(matches!(late.signal(revoked).await, Err(SubmitError::Temporary(_))));
+        assert!(!late.ready() && late.metrics().is_empty());
+        assert_eq!(late.trace(1).await, "[]");
+        assert!(late.online(&[Uid::parse("alice").unwrap()]).await.is_empty());
+    }
+}
