@@ -6,6 +6,9 @@ use ringway_engine::event::{Event, MessageEvent, ReadEvent};
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_store::ports::{ArchiveBatch, DeadLetter, LogOffset, LogRecord, NumberedMessage, SharedState, StoreError};
 
+/// Messages handed to the state in one call.
+const NUMBERED_AT_ONCE: usize = 256;
+
 /// Records, understood.
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
@@ -46,7 +49,11 @@ fn understand(record: &LogRecord) -> Result<Event, String> {
 
 /// Numbers a batch and makes its read marks known. May be called again for the same one.
 pub(crate) async fn number(state: &dyn SharedState, decoded: &Decoded) -> Result<Vec<NumberedMessage>, StoreError> {
-    let numbers = if decoded.messages.is_empty() { Vec::new() } else { state.number(&decoded.messages).await? };
+    let mut numbers = Vec::with_capacity(decoded.messages.len());
+    // In pieces, so that the gateway's own batches get their turn in between.
+    for messages in decoded.messages.chunks(NUMBERED_AT_ONCE) {
+        numbers.extend(state.number(messages).await?);
+    }
     for read in &decoded.reads {
         if let (Ok(conv), Ok(uid)) = (ConversationId::parse(&read.conv), Uid::parse(&read.uid)) {
             state.mark_read(&conv, &uid, read.seq).await;

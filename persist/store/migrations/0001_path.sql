@@ -69,7 +69,7 @@ CREATE TABLE conversation_users (
 
 -- key = conversations.id * 2^32 + seq: unique by (conversation, seq), and a conversation's messages lie
 -- side by side. `reuse` is 0, or counts up for a client message id that was used again for a new message
--- after its time had passed.
+-- after its time had passed. Client message ids that rise with time keep the index local, and archiving fast.
 CREATE TABLE messages (
     key           INTEGER PRIMARY KEY,
     conv          INTEGER NOT NULL,

@@ -82,8 +82,9 @@ async fn check(steps: Vec<Step>) {
                 consumed = end;
             }
             Step::Forget => {
+                // Twice, and far apart: what was not used in between goes.
                 state.forget_idle(now);
-                state.forget_idle(now + 10 * DEDUP_MS);
+                state.forget_idle(now + 61_000);
             }
             Step::Crash => {
                 state = EmbeddedState::open(database.clone()).await.unwrap();

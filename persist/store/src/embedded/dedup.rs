@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 
 use hashbrown::HashMap;
+use ringway_engine::event::MessageEvent;
 use ringway_engine::limits::{DEDUP_ENTRIES_MAX, DEDUP_MS};
 use rustc_hash::FxBuildHasher;
 
@@ -34,9 +35,27 @@ const LATENESS_MS: u64 = 10_000;
 /// Bits of a filter: 16 an entry, which with four probes errs in 1 of 400.
 const FILTER_BITS: usize = DEDUP_FILTER_ENTRIES * 16;
 
-/// The hash of (conversation, sender, client message id) under this window's keys.
+/// Entries let go at once: the mutex around the window is not held for longer than a few hundred µs.
+const FORGET_STEPS: usize = 1_024;
+
+/// The hash of (conversation, sender, client message id) under random keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct SendKey(u64, u64);
+
+/// Makes keys. Apart from the window, so that hashing needs no lock.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SendKeys(RandomState, RandomState);
+
+impl SendKeys {
+    pub(super) fn key(&self, conv: &str, from: &str, client_msg_id: &str) -> SendKey {
+        let send = (conv, from, client_msg_id);
+        SendKey(self.0.hash_one(send), self.1.hash_one(send))
+    }
+
+    pub(super) fn of(&self, event: &MessageEvent) -> SendKey {
+        self.key(&event.conv, &event.from, &event.client_msg_id)
+    }
+}
 
 /// A number in the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +111,6 @@ impl Filter {
 /// The window.
 #[derive(Debug)]
 pub(super) struct DedupWindow {
-    keys: (RandomState, RandomState),
     entries: HashMap<SendKey, Entry, FxBuildHasher>,
     /// In the order of numbering; an item whose message id is not its entry's is overtaken.
     order: VecDeque<(SendKey, u64)>,
@@ -112,7 +130,6 @@ impl DedupWindow {
 
     fn bounded(covered_from_ms: u64, entries_max: usize, filters_max: usize) -> Self {
         Self {
-            keys: (RandomState::new(), RandomState::new()),
             entries: HashMap::default(),
             order: VecDeque::new(),
             overtaken: HashMap::default(),
@@ -121,11 +138,6 @@ impl DedupWindow {
             entries_max,
             filters_max,
         }
-    }
-
-    pub(super) fn key(&self, conv: &str, from: &str, client_msg_id: &str) -> SendKey {
-        let send = (conv, from, client_msg_id);
-        SendKey(self.keys.0.hash_one(send), self.keys.1.hash_one(send))
     }
 
     /// What is known of a message with this key, id and time.
@@ -171,35 +183,37 @@ impl DedupWindow {
         }
     }
 
-    /// Lets go of what is past its time at `now_ms` or over the bound.
-    pub(super) fn forget(&mut self, now_ms: u64) {
-        let over = |ts_ms: u64| ts_ms.saturating_add(DEDUP_MS + LATENESS_MS) < now_ms;
-        while let Some((key, msg_id)) = self.order.front().copied() {
-            match self.entries.get(&key).copied() {
-                Some(entry) if entry.number.msg_id == msg_id => {
-                    if !entry.archived {
-                        break;
-                    }
-                    if over(entry.number.ts_ms) {
-                        self.covered_from_ms = self.covered_from_ms.max(entry.number.ts_ms + 1);
-                    } else if self.entries.len() > self.entries_max {
-                        self.filter(key, entry.number.ts_ms);
-                    } else {
-                        break;
-                    }
-                    self.entries.remove(&key);
-                }
-                _ => {}
-            }
-            self.order.pop_front();
-        }
+    /// Lets go of what is past its time at `now_ms` or over the bound, a bounded number at once: true when
+    /// there is more to do.
+    pub(super) fn forget(&mut self, now_ms: u64) -> bool {
         while let Some(oldest) = self.filters.front() {
-            if !over(oldest.newest_ms) && self.filters.len() <= self.filters_max {
+            if !is_over(oldest.newest_ms, now_ms) && self.filters.len() <= self.filters_max {
                 break;
             }
             self.covered_from_ms = self.covered_from_ms.max(oldest.newest_ms + 1);
             self.filters.pop_front();
         }
+        (0..FORGET_STEPS).all(|_| self.forget_oldest(now_ms))
+    }
+
+    /// Lets go of the oldest entry if its turn has come.
+    fn forget_oldest(&mut self, now_ms: u64) -> bool {
+        let Some((key, msg_id)) = self.order.front().copied() else { return false };
+        if let Some(entry) = self.entries.get(&key).copied().filter(|entry| entry.number.msg_id == msg_id) {
+            if !entry.archived {
+                return false;
+            }
+            if is_over(entry.number.ts_ms, now_ms) {
+                self.covered_from_ms = self.covered_from_ms.max(entry.number.ts_ms + 1);
+            } else if self.entries.len() > self.entries_max {
+                self.filter(key, entry.number.ts_ms);
+            } else {
+                return false;
+            }
+            self.entries.remove(&key);
+        }
+        self.order.pop_front();
+        true
     }
 
     fn filter(&mut self, key: SendKey, ts_ms: u64) {
@@ -210,6 +224,10 @@ impl DedupWindow {
             filter.insert(key, ts_ms);
         }
     }
+}
+
+fn is_over(ts_ms: u64, now_ms: u64) -> bool {
+    ts_ms.saturating_add(DEDUP_MS + LATENESS_MS) < now_ms
 }
 
 /// The rule of the module's doc.
@@ -228,8 +246,9 @@ mod tests {
 
     #[test]
     fn a_repeat_within_the_time_is_known_and_a_later_one_new() {
+        let keys = SendKeys::default();
         let mut window = DedupWindow::new(0);
-        let key = window.key("p2p:a:b", "a", "c-1");
+        let key = keys.key("p2p:a:b", "a", "c-1");
         assert_eq!(window.lookup(key, 1, 50), Lookup::New);
         window.insert(key, number(1, 50), false);
         assert_eq!(window.lookup(key, 2, 50 + DEDUP_MS), Lookup::Known(number(1, 50)));
@@ -240,8 +259,9 @@ mod tests {
 
     #[test]
     fn a_message_whose_id_was_taken_over_keeps_its_number_until_it_is_archived() {
+        let keys = SendKeys::default();
         let mut window = DedupWindow::new(0);
-        let key = window.key("p2p:a:b", "a", "c-1");
+        let key = keys.key("p2p:a:b", "a", "c-1");
         window.insert(key, number(1, 50), false);
         window.insert(key, number(2, 51 + DEDUP_MS), false);
         assert_eq!(window.lookup(key, 1, 50), Lookup::Known(number(1, 50)));
@@ -251,8 +271,9 @@ mod tests {
 
     #[test]
     fn an_unarchived_message_outlives_time_and_bound() {
+        let send_keys = SendKeys::default();
         let mut window = DedupWindow::bounded(0, 1, 1);
-        let keys: Vec<_> = (0..4).map(|n| window.key("c", "a", &n.to_string())).collect();
+        let keys: Vec<_> = (0..4).map(|n| send_keys.key("c", "a", &n.to_string())).collect();
         for (n, key) in keys.iter().enumerate() {
             window.insert(*key, number(n as u64 + 1, 50), false);
         }
@@ -273,12 +294,13 @@ mod tests {
         fn the_window_never_forgets_silently(
             steps in prop::collection::vec((0..40_u8, 0..DEDUP_MS / 4, any::<bool>()), 1..300),
         ) {
-            let mut window = DedupWindow::bounded(0, 8, 2);
+            let keys = SendKeys::default();
+        let mut window = DedupWindow::bounded(0, 8, 2);
             let mut model: std::collections::HashMap<u8, HeldNumber> = std::collections::HashMap::new();
             let mut now = 1;
             for (msg_id, (id, later, archive)) in (1..).zip(steps) {
                 now += later;
-                let key = window.key("c", "a", &id.to_string());
+                let key = keys.key("c", "a", &id.to_string());
                 let expected = model.get(&id).filter(|number| repeats(number, now)).copied();
                 match window.lookup(key, msg_id, now) {
                     Lookup::Known(found) => prop_assert_eq!(Some(found), expected),
@@ -291,11 +313,11 @@ mod tests {
                 }
                 if archive {
                     for (id, number) in &model {
-                        let key = window.key("c", "a", &id.to_string());
+                        let key = keys.key("c", "a", &id.to_string());
                         window.archived(key, number.msg_id);
                     }
                 }
-                window.forget(now);
+                while window.forget(now) {}
             }
         }
     }

@@ -20,6 +20,9 @@ fn numbered(number: HeldNumber, duplicate: bool) -> Numbered {
     Numbered { epoch: number.epoch, seq: number.seq, msg_id: number.msg_id, ts_ms: number.ts_ms, duplicate }
 }
 
+/// A message with the key of its client message id.
+type Keyed = (SendKey, Arc<MessageEvent>);
+
 /// What was read for one batch.
 #[derive(Default)]
 struct Answers {
@@ -40,7 +43,7 @@ struct Missing<'a> {
 /// Keeps the batch as owed unless it was numbered.
 struct Owed<'a> {
     state: &'a EmbeddedState,
-    batch: &'a [Arc<MessageEvent>],
+    batch: Vec<Keyed>,
     numbered: bool,
 }
 
@@ -50,9 +53,9 @@ impl Drop for Owed<'_> {
             return;
         }
         let mut memory = self.state.memory();
-        for event in self.batch {
+        for (key, event) in self.batch.drain(..) {
             if memory.owed_ids.insert(event.msg_id) {
-                memory.owed.push(Arc::clone(event));
+                memory.owed.push((key, event));
             }
         }
     }
@@ -60,13 +63,14 @@ impl Drop for Owed<'_> {
 
 impl EmbeddedState {
     pub(super) async fn number_batch(&self, batch: &[Arc<MessageEvent>]) -> Result<Vec<Numbered>, StoreError> {
+        let batch = batch.iter().map(|event| (self.keys.of(event), Arc::clone(event))).collect();
         let mut owed = Owed { state: self, batch, numbered: false };
         let mut answers = Answers::default();
         loop {
             let to_read = {
                 let mut memory = self.memory();
                 let before = std::mem::take(&mut memory.owed);
-                let tried = memory.try_number(&before, batch, &mut answers).map_err(Missing::owned);
+                let tried = memory.try_number(&before, &owed.batch, &mut answers).map_err(Missing::owned);
                 match tried {
                     Ok(numbers) => {
                         memory.owed_ids.clear();
@@ -91,10 +95,8 @@ impl EmbeddedState {
         retry: bool,
     ) -> Result<Option<Numbered>, StoreError> {
         let now_ms = now_ms();
-        let lookup = {
-            let memory = self.memory();
-            memory.dedup.lookup_send(memory.dedup.key(conv, from, client_msg_id), now_ms)
-        };
+        let key = self.keys.key(conv, from, client_msg_id);
+        let lookup = self.memory().dedup.lookup_send(key, now_ms);
         match lookup {
             Lookup::Known(number) => return Ok(Some(numbered(number, true))),
             Lookup::New if !retry => return Ok(None),
@@ -111,35 +113,33 @@ impl EmbeddedState {
 impl Memory {
     fn try_number<'a>(
         &mut self,
-        owed: &'a [Arc<MessageEvent>],
-        batch: &'a [Arc<MessageEvent>],
+        owed: &'a [Keyed],
+        batch: &'a [Keyed],
         answers: &mut Answers,
     ) -> Result<Vec<Numbered>, Missing<'a>> {
         let mut missing = Missing::default();
-        for event in owed.iter().chain(batch) {
+        for (key, event) in owed.iter().chain(batch) {
             if !self.tails.contains(&event.conv) {
                 match answers.heads.get(event.conv.as_str()) {
                     Some(head) if answers.forgotten == self.tails.forgotten() => self.tails.load(&event.conv, *head),
                     _ => drop(missing.heads.insert(&event.conv)),
                 }
             }
-            let key = self.dedup.key(&event.conv, &event.from, &event.client_msg_id);
-            if self.dedup.lookup(key, event.msg_id, event.ts_ms) == Lookup::Ask && !answers.sends.contains_key(&key) {
-                missing.sends.insert(key, event);
+            if self.dedup.lookup(*key, event.msg_id, event.ts_ms) == Lookup::Ask && !answers.sends.contains_key(key) {
+                missing.sends.insert(*key, event);
             }
         }
         if !missing.heads.is_empty() || !missing.sends.is_empty() {
             missing.forgotten = self.tails.forgotten();
             return Err(missing);
         }
-        for event in owed {
-            self.give(event, answers);
+        for (key, event) in owed {
+            self.give(*key, event, answers);
         }
-        Ok(batch.iter().map(|event| self.give(event, answers)).collect())
+        Ok(batch.iter().map(|(key, event)| self.give(*key, event, answers)).collect())
     }
 
-    fn give(&mut self, event: &Arc<MessageEvent>, answers: &Answers) -> Numbered {
-        let key = self.dedup.key(&event.conv, &event.from, &event.client_msg_id);
+    fn give(&mut self, key: SendKey, event: &Arc<MessageEvent>, answers: &Answers) -> Numbered {
         let known = match self.dedup.lookup(key, event.msg_id, event.ts_ms) {
             Lookup::Known(number) => Some(number),
             Lookup::New => None,

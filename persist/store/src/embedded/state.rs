@@ -15,6 +15,7 @@
 //! **Why readers miss nothing.** What leaves memory was committed to the archive before. So each reader
 //! looks into memory first and into the archive second; what moved in between is in both.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,7 +27,7 @@ use ringway_engine::limits::DEDUP_MS;
 use ringway_engine::packet::schema::Conversations;
 use ringway_engine::snowflake::made_at_ms;
 
-use super::dedup::DedupWindow;
+use super::dedup::{DedupWindow, SendKey, SendKeys};
 use super::marks::Marks;
 use super::tails::Tails;
 use crate::limits::DEDUP_LOADED_MAX;
@@ -35,6 +36,11 @@ use crate::ports::{
 };
 use crate::sqlite::{self, Database};
 
+/// Messages handled under one hold of the mutex: others wait for well under a millisecond.
+const LOCKED_MESSAGES_MAX: usize = 256;
+/// Conversations are looked through for idle ones this often.
+const SWEEP_MS: u64 = 15_000;
+
 /// Everything under the mutex.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -42,7 +48,7 @@ pub(super) struct Memory {
     pub(super) dedup: DedupWindow,
     pub(super) marks: Marks,
     /// Appended, but their numbering failed or was dropped: numbered before anything else.
-    pub(super) owed: Vec<Arc<MessageEvent>>,
+    pub(super) owed: Vec<(SendKey, Arc<MessageEvent>)>,
     pub(super) owed_ids: HashSet<u64>,
 }
 
@@ -50,7 +56,9 @@ pub(super) struct Memory {
 #[derive(Debug)]
 pub struct EmbeddedState {
     pub(super) database: Database,
+    pub(super) keys: SendKeys,
     memory: Mutex<Memory>,
+    swept_ms: AtomicU64,
 }
 
 impl EmbeddedState {
@@ -65,9 +73,10 @@ impl EmbeddedState {
         // Message ids rise with time, so what was not loaded was taken before the oldest id was made.
         let oldest = recent.last().filter(|_| recent.len() == DEDUP_LOADED_MAX);
         let loaded_from_ms = oldest.map_or(0, |oldest| made_at_ms(oldest.number.msg_id) + 1);
+        let keys = SendKeys::default();
         let mut dedup = DedupWindow::new(horizon_ms.max(loaded_from_ms));
         for send in recent.iter().rev().filter(|send| send.number.ts_ms >= horizon_ms) {
-            let key = dedup.key(&send.conv, &send.from, &send.client_msg_id);
+            let key = keys.key(&send.conv, &send.from, &send.client_msg_id);
             dedup.insert(key, send.number, true);
         }
         let memory = Memory {
@@ -77,7 +86,7 @@ impl EmbeddedState {
             owed: Vec::new(),
             owed_ids: HashSet::new(),
         };
-        Ok(Self { database, memory: Mutex::new(memory) })
+        Ok(Self { database, keys, memory: Mutex::new(memory), swept_ms: AtomicU64::new(0) })
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -139,13 +148,15 @@ impl SharedState for EmbeddedState {
 #[async_trait]
 impl Upkeep for EmbeddedState {
     fn archived(&self, batch: &ArchiveBatch) {
-        let mut memory = self.memory();
-        for message in &batch.messages {
-            let event = &message.event;
-            let key = memory.dedup.key(&event.conv, &event.from, &event.client_msg_id);
-            memory.dedup.archived(key, event.msg_id);
-            memory.tails.archived(message);
+        for messages in batch.messages.chunks(LOCKED_MESSAGES_MAX) {
+            let keys: Vec<SendKey> = messages.iter().map(|message| self.keys.of(&message.event)).collect();
+            let mut memory = self.memory();
+            for (message, key) in messages.iter().zip(keys) {
+                memory.dedup.archived(key, message.event.msg_id);
+                memory.tails.archived(message);
+            }
         }
+        let mut memory = self.memory();
         for read in &batch.reads {
             memory.marks.read_archived(&read.conv, &read.uid, read.seq);
         }
@@ -174,8 +185,16 @@ impl Upkeep for EmbeddedState {
     }
 
     fn forget_idle(&self, now_ms: u64) {
-        let mut memory = self.memory();
-        memory.dedup.forget(now_ms);
-        memory.tails.forget_idle(now_ms);
+        loop {
+            // The mutex is free between two steps.
+            let more = self.memory().dedup.forget(now_ms);
+            if !more {
+                break;
+            }
+        }
+        if now_ms.saturating_sub(self.swept_ms.load(Relaxed)) >= SWEEP_MS {
+            self.swept_ms.store(now_ms, Relaxed);
+            self.memory().tails.forget_idle(now_ms);
+        }
     }
 }
