@@ -18,11 +18,11 @@ pub(crate) fn print(config: &Config) -> String {
     );
     for (section, doc) in SECTIONS {
         // Writing into a string has no way to fail.
-        let _ = write!(text, "\n");
+        text.push('\n');
         comment(&mut text, doc.trim());
         let _ = writeln!(text, "[{section}]");
         for key in KEYS.iter().filter(|key| key.section == *section) {
-            let _ = write!(text, "\n");
+            text.push('\n');
             comment(&mut text, key.doc);
             let mut facts = vec![format!("default {}", defaults.get(key))];
             if !key.unit.is_empty() {

@@ -56,7 +56,7 @@ pub(super) fn bytes(count: u64) -> String {
         .find(|(unit, _)| count >= *unit)
         .unwrap_or((1, "bytes"));
     let tenths = count.saturating_mul(10) / unit;
-    if unit == 1 || tenths % 10 == 0 {
+    if unit == 1 || tenths.is_multiple_of(10) {
         format!("{} {name}", count / unit)
     } else {
         format!("{}.{} {name}", tenths / 10, tenths % 10)
