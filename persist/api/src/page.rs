@@ -14,13 +14,29 @@ use crate::table::RouteTable;
 const POLICY: &str =
     "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// (path, content type, bytes)
 type Asset = (&'static str, &'static str, &'static [u8]);
 
 const ASSETS: &[Asset] = &[
     ("/", "text/html; charset=utf-8", include_bytes!("../../../tools/web/page/index.html")),
-    ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../../../tools/web/page/app.js")),
+    ("/api.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/api.js")),
+    ("/app.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/app.js")),
+    ("/connection.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/connection.js")),
+    ("/conversation.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/conversation.js")),
+    ("/dialogs.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/dialogs.js")),
+    ("/dom.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/dom.js")),
+    ("/link.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/link.js")),
+    ("/list.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/list.js")),
+    ("/log.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/log.js")),
+    ("/outbox.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/outbox.js")),
+    ("/reconnect.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/reconnect.js")),
+    ("/session.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/session.js")),
+    ("/store.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/store.js")),
+    ("/text.js", JAVASCRIPT, include_bytes!("../../../tools/web/page/text.js")),
     ("/style.css", "text/css; charset=utf-8", include_bytes!("../../../tools/web/page/style.css")),
+    ("/icon.svg", "image/svg+xml", include_bytes!("../../../tools/web/page/icon.svg")),
 ];
 
 /// Adds the page's files to a router.

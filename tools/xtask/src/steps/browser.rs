@@ -26,6 +26,9 @@ pub(super) fn check(workplace: &Workplace) -> Result<String> {
         npm.current_dir(&folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
         process::run(&mut npm, INSTALL_LIMIT)?;
     }
+    let mut units = Command::new(node);
+    units.current_dir(&workplace.root).arg("--test").arg(folder.join("store.test.mjs"));
+    process::run(&mut units, LIMIT)?;
     let programs = workplace.programs()?;
     let mut test = Command::new(node);
     test.current_dir(&workplace.root).arg(&script).env("CHROMIUM", chromium);
