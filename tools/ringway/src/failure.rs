@@ -29,13 +29,21 @@ impl Failure {
     /// Says what went wrong, in one line.
     pub(crate) fn tell(&self) {
         if let Self::Usage(error) | Self::Failed(error) = self {
-            eprintln!("ringway: {}", one_line(&format!("{error:#}")));
+            eprintln!("ringway: {}", one_line(error));
         }
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// An error and its causes in one line. A cause that the text before it tells already is not told again.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if !text.ends_with(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -43,8 +51,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_one_line() {
-        assert_eq!(one_line("cannot open\n  the file: \n\t gone"), "cannot open the file: gone");
+    fn a_failure_is_one_line_that_tells_each_cause_once() {
+        let error = anyhow::anyhow!("gone\n\t away").context("cannot open\n  the file");
+        assert_eq!(one_line(&error), "cannot open the file: gone away");
+        assert_eq!(one_line(&error.context("start: cannot open the file")), "start: cannot open the file: gone away");
     }
 
     #[test]

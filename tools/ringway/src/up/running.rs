@@ -14,6 +14,7 @@ use super::start::{self, Node};
 use super::{plan, stop};
 use crate::address_file::AddressFile;
 use crate::config::{Config, Sources, changed};
+use crate::failure::one_line;
 use crate::log::Log;
 
 /// Serves from start to end.
@@ -48,7 +49,7 @@ pub(super) async fn serve(sources: &Sources, mut config: Config, log: &Log) -> a
         }
     };
     if let Err(error) = &outcome {
-        tracing::error!(error = format!("{error:#}"), "a part has ended: draining");
+        tracing::error!(error = one_line(error), "a part has ended: draining");
     }
     tokio::spawn(async move {
         let name = ends.next().await;
@@ -78,17 +79,17 @@ fn reload(sources: &Sources, config: &mut Config, node: &Node, log: &Log) {
     let new = match sources.load() {
         Ok(new) => new,
         Err(error) => {
-            let error = format!("{error:#}");
+            let error = one_line(&error);
             return tracing::error!(error, "the configuration cannot be reloaded: nothing has changed");
         }
     };
     let applied = plan::live(&new).and_then(|live| Ok(node.gateway.reload(live)?));
     if let Err(error) = applied {
-        let error = format!("{error:#}");
+        let error = one_line(&error);
         return tracing::error!(error, "the configuration cannot be reloaded: nothing has changed");
     }
     if let Err(error) = log.set_level(&new.log.level) {
-        tracing::error!(error = format!("{error:#}"), "the log's level stays as it was");
+        tracing::error!(error = one_line(&error), "the log's level stays as it was");
     }
     let (reloaded, waiting): (Vec<_>, Vec<_>) = changed(config, &new).into_iter().partition(|key| key.reloads);
     let names = |keys: Vec<&crate::config::Key>| keys.iter().map(|key| key.path()).collect::<Vec<_>>().join(", ");
