@@ -15,7 +15,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use ringway_engine::delivery::Device;
 use ringway_engine::errors::CloseCode;
-use ringway_engine::ids::{ConversationId, Uid};
+use ringway_engine::ids::{ConversationId, DeviceId, Uid};
 use ringway_engine::packet::Format;
 use ringway_engine::packet::schema::ResumePoint;
 use ringway_engine::session::Session;
@@ -66,8 +66,8 @@ pub(crate) struct Connection {
     pub(crate) bearer: Option<String>,
     /// Resume points of `connect`, until it is known where the device stands.
     pub(crate) resume: BTreeMap<String, ResumePoint>,
-    /// The user, while the device is on the shard's map.
-    pub(crate) uid: Option<Uid>,
+    /// User and device, while it is on the shard's map.
+    pub(crate) owner: Option<(Uid, DeviceId)>,
     /// Groups that the device is attached to.
     pub(crate) groups: Vec<ConversationId>,
     queue: VecDeque<Bytes>,
@@ -104,7 +104,7 @@ impl Connection {
             address,
             bearer: None,
             resume: BTreeMap::new(),
-            uid: None,
+            owner: None,
             groups: Vec::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,

@@ -210,7 +210,7 @@ impl Shard {
         let Some(connection) = self.connection(key) else { return };
         let Some(identity) = connection.session.identity() else { return };
         let uid = identity.uid.clone();
-        connection.uid = Some(uid.clone());
+        connection.owner = Some((uid.clone(), identity.device.clone()));
         connection.groups.clone_from(&groups);
         connection.device.hold();
         for group in groups {
@@ -221,9 +221,10 @@ impl Shard {
     }
 
     fn detach(&mut self, key: u64) {
+        self.flush_acks_of(key);
         let Some(connection) = self.connection(key) else { return };
         let groups = std::mem::take(&mut connection.groups);
-        let Some(uid) = connection.uid.take() else { return };
+        let Some((uid, _)) = connection.owner.take() else { return };
         for group in groups {
             self.leave_group(&group, key);
         }

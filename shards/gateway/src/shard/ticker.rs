@@ -104,32 +104,47 @@ impl Shard {
         }
     }
 
-    /// Hands on what devices acknowledged, and tells the other party of one-to-one conversations.
+    /// Hands on what devices acknowledged since the last tick.
     fn flush_acks(&mut self) {
         let mut updates = Vec::new();
         for key in std::mem::take(&mut self.acked) {
-            let Some(connection) = self.connection(key) else { continue };
-            let acks = connection.device.take_acks();
-            let Some(identity) = connection.session.identity().cloned() else { continue };
-            for (conv, epoch, seq) in acks {
-                if let ConversationKind::P2p(low, high) = conv.kind()
-                    && low != high
-                    && conv.names(identity.uid.as_str())
-                    && let Ok(other) = Uid::parse(if identity.uid.as_str() == low { high } else { low })
-                {
-                    let receipt = Receipt {
-                        conv: conv.as_str().to_owned(),
-                        kind: "delivered".to_owned(),
-                        uid: identity.uid.as_str().to_owned(),
-                        seq,
-                    };
-                    let packet = ServerPacket { receipt: Some(receipt), ..ServerPacket::default() };
-                    self.broadcast(Some(key), TransientTo::Users(vec![other]), &packet);
-                }
-                let (uid, device) = (identity.uid.clone(), identity.device.clone());
-                updates.push(CursorUpdate { uid, device, conv, epoch, seq });
-            }
+            self.take_acks(key, &mut updates);
         }
+        self.hand_on(updates);
+    }
+
+    /// The same for one device, whose session ends: what it acknowledged with its last words counts.
+    pub(super) fn flush_acks_of(&mut self, key: u64) {
+        let mut updates = Vec::new();
+        self.take_acks(key, &mut updates);
+        self.hand_on(updates);
+    }
+
+    /// Adds a device's acknowledgements, and tells the other party of one-to-one conversations.
+    fn take_acks(&mut self, key: u64, updates: &mut Vec<CursorUpdate>) {
+        let Some(connection) = self.connection(key) else { return };
+        let acks = connection.device.take_acks();
+        let Some((uid, device)) = connection.owner.clone() else { return };
+        for (conv, epoch, seq) in acks {
+            if let ConversationKind::P2p(low, high) = conv.kind()
+                && low != high
+                && conv.names(uid.as_str())
+                && let Ok(other) = Uid::parse(if uid.as_str() == low { high } else { low })
+            {
+                let receipt = Receipt {
+                    conv: conv.as_str().to_owned(),
+                    kind: "delivered".to_owned(),
+                    uid: uid.as_str().to_owned(),
+                    seq,
+                };
+                let packet = ServerPacket { receipt: Some(receipt), ..ServerPacket::default() };
+                self.broadcast(Some(key), TransientTo::Users(vec![other]), &packet);
+            }
+            updates.push(CursorUpdate { uid: uid.clone(), device: device.clone(), conv, epoch, seq });
+        }
+    }
+
+    fn hand_on(&mut self, updates: Vec<CursorUpdate>) {
         if !updates.is_empty() {
             self.uplink.push(ToUplink::Acknowledge(updates));
         }
