@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 /// What can be wrong with what came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Findings {
-    /// Accepted by the server and never delivered to a receiver.
+    /// Sent, not refused, and never delivered to a receiver.
     pub(crate) lost: u64,
+    /// Durable messages that were neither acknowledged nor refused.
+    pub(crate) unanswered: u64,
     /// Delivered once more.
     pub(crate) doubled: u64,
     /// Delivered after a later one.

@@ -213,6 +213,7 @@ impl Traffic {
 
     /// Adds to the findings what never came.
     pub(crate) fn finish(&mut self) {
+        self.findings.unanswered += self.streams.iter().map(|stream| stream.pending.len() as u64).sum::<u64>();
         for (checker, role) in self.checkers.iter().zip(&self.roles) {
             if let Role::Receiver(stream) = role
                 && let Some(stream) = self.streams.get(*stream)
