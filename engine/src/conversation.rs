@@ -27,8 +27,8 @@ use crate::errors::ErrorCode;
 use crate::event::MessageEvent;
 use crate::ids::{ConversationId, Uid};
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, DENIAL_TTL_MS, HUB_IDLE_MS, HUB_QUEUE_MAX, PERMISSION_TTL_MS, PERMISSIONS_MAX,
-    RECENT_BYTES_MAX, RECENT_MESSAGES_MAX,
+    BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, DENIAL_TTL_MS, HUB_IDLE_MS, HUB_QUEUE_BYTES_MAX, HUB_QUEUE_MAX,
+    PERMISSION_TTL_MS, PERMISSIONS_MAX, RECENT_BYTES_MAX, RECENT_MESSAGES_MAX,
 };
 use crate::packet::schema::{Message, ServerPacket};
 use crate::packet::{self, Format};
@@ -54,8 +54,6 @@ pub struct Number {
     pub msg_id: u64,
     /// When that message was taken, Unix milliseconds.
     pub ts_ms: u64,
-    /// Known before this batch: the message was delivered then.
-    pub duplicate: bool,
 }
 
 /// Which wire formats the audience reads.
@@ -82,6 +80,8 @@ pub struct Hub {
     inflight: Vec<Pending>,
     waiting: HashMap<Uid, Vec<Submission>, RandomState>,
     waiting_len: usize,
+    /// Body bytes in `queue` and `waiting`.
+    queued_bytes: usize,
     permissions: HashMap<Uid, (Permission, u64), RandomState>,
     recent: VecDeque<Arc<Message>>,
     recent_bytes: usize,
@@ -98,6 +98,7 @@ impl Hub {
             inflight: Vec::new(),
             waiting: HashMap::default(),
             waiting_len: 0,
+            queued_bytes: 0,
             permissions: HashMap::default(),
             recent: VecDeque::new(),
             recent_bytes: 0,
@@ -108,7 +109,7 @@ impl Hub {
     /// Takes a message. Effects: a refusal, a question, or a commit, now or when its turn comes.
     pub fn handle_submit(&mut self, message: Submission, now_ms: u64, ids: &mut Snowflake, out: &mut Vec<HubEffect>) {
         self.active_ms = now_ms;
-        if self.queue.len() + self.waiting_len >= HUB_QUEUE_MAX {
+        if self.queue.len() + self.waiting_len >= HUB_QUEUE_MAX || self.queued_bytes >= HUB_QUEUE_BYTES_MAX {
             out.push(HubEffect::Refuse(message.origin, ErrorCode::Busy));
             return;
         }
@@ -118,6 +119,7 @@ impl Hub {
             return;
         };
         if let Some(waiting) = self.waiting.get_mut(&from) {
+            self.queued_bytes += message.body.len();
             waiting.push(message);
             self.waiting_len += 1;
             return;
@@ -131,6 +133,7 @@ impl Hub {
                 Permission::Denied(code) => out.push(HubEffect::Refuse(message.origin, code)),
             },
             _ => {
+                self.queued_bytes += message.body.len();
                 self.waiting.insert(from.clone(), vec![message]);
                 self.waiting_len += 1;
                 out.push(HubEffect::AskPermission(from));
@@ -154,6 +157,7 @@ impl Hub {
             self.remember_permission(uid.clone(), permission, now_ms);
         }
         for message in waiting {
+            self.queued_bytes -= message.body.len();
             match permission {
                 Some(Permission::Allowed) => self.enqueue(message, now_ms, ids),
                 Some(Permission::Denied(code)) => out.push(HubEffect::Refuse(message.origin, code)),
@@ -194,12 +198,14 @@ impl Hub {
         self.commit_next(out);
     }
 
-    /// Messages above `after`, at most `limit`, when the recent ring holds all of them without a gap.
+    /// Messages above `after`, at least one and at most `limit`, when the recent ring holds them without a gap.
     #[must_use]
     pub fn recent_after(&self, after: u64, limit: usize) -> Option<Vec<Arc<Message>>> {
         let first = self.recent.front()?.seq;
         let skip = usize::try_from((after + 1).checked_sub(first)?).ok()?;
-        Some(self.recent.iter().skip(skip).take(limit).cloned().collect())
+        let items: Vec<_> = self.recent.iter().skip(skip).take(limit).cloned().collect();
+        // Nothing here may mean that more is elsewhere: the store knows.
+        (!items.is_empty()).then_some(items)
     }
 
     /// The highest number this hub has seen, 0 if none.
@@ -214,7 +220,7 @@ impl Hub {
         self.queue.is_empty()
             && self.inflight.is_empty()
             && self.waiting.is_empty()
-            && self.active_ms + HUB_IDLE_MS <= now_ms
+            && self.active_ms.abs_diff(now_ms) >= HUB_IDLE_MS
     }
 
     fn remember_permission(&mut self, uid: Uid, permission: Permission, now_ms: u64) {
@@ -241,6 +247,7 @@ impl Hub {
             first.origins.push(message.origin);
             return;
         }
+        self.queued_bytes += message.body.len();
         let event = MessageEvent {
             conv: self.conv.as_str().to_owned(),
             msg_id: ids.next_id(now_ms),
@@ -270,6 +277,7 @@ impl Hub {
             }
             self.inflight.extend(self.queue.pop_front());
         }
+        self.queued_bytes -= self.inflight.iter().map(|pending| pending.event.body.len()).sum::<usize>();
         let entries = self.inflight.iter().map(|p| BatchEntry { event: p.event.clone(), retry: p.retry }).collect();
         out.push(HubEffect::Commit(entries));
     }
@@ -277,10 +285,10 @@ impl Hub {
     fn deliver(&mut self, batch: Vec<Pending>, numbers: &[Number], formats: Formats) -> Delivery {
         let (mut json, mut protobuf) = (Vec::new(), Vec::new());
         let mut items = Vec::with_capacity(batch.len());
-        let mut shown = 0;
         for (pending, number) in batch.into_iter().zip(numbers) {
-            // Two entries of one batch may share a number (a repeat that was not marked as one): show it once.
-            let duplicate = number.duplicate || number.seq <= shown;
+            // A number that another message holds is a repeat's. This message's own is shown whoever asked
+            // for it first: the daemon, which reads the log too, may have been quicker.
+            let duplicate = number.msg_id != pending.event.msg_id;
             let mut item = DeliveryItem {
                 seq: number.seq,
                 epoch: number.epoch,
@@ -292,7 +300,6 @@ impl Hub {
                 duplicate,
             };
             if !duplicate {
-                shown = number.seq;
                 let message = pending.event.to_message(number.epoch, number.seq);
                 let packet = ServerPacket { message: Some(message), ..ServerPacket::default() };
                 if formats.json {

@@ -63,11 +63,11 @@ impl World {
         let mut numbers = Vec::new();
         for entry in batch {
             let key = (entry.event.from.clone(), entry.event.client_msg_id.clone());
-            let known = self.known.get(&key).map(|number| Number { duplicate: true, ..*number });
+            let known = self.known.get(&key).copied();
             numbers.push(known.unwrap_or_else(|| {
                 self.head += 1;
                 let (msg_id, ts_ms) = (entry.event.msg_id, entry.event.ts_ms);
-                let number = Number { epoch: 1, seq: self.head, msg_id, ts_ms, duplicate: false };
+                let number = Number { epoch: 1, seq: self.head, msg_id, ts_ms };
                 self.known.insert(key, number);
                 number
             }));

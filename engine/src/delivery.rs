@@ -20,7 +20,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::ids::ConversationId;
-use crate::limits::{DELIVERY_LOW_WATER_BYTES, DELIVERY_QUEUED_BYTES_MAX, DEVICE_CONVERSATIONS_MAX};
+use crate::limits::{ACKS_GATHERED_MAX, DELIVERY_LOW_WATER_BYTES, DELIVERY_QUEUED_BYTES_MAX, DEVICE_CONVERSATIONS_MAX};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -94,7 +94,8 @@ impl Device {
         for (conv, (first, last)) in self.early.take().unwrap_or_default() {
             let known = head_of(&conv);
             if last > known {
-                self.handle_missed(&conv, first.max(known + 1), last);
+                let from = if known > 0 { known + 1 } else { first };
+                self.handle_missed(&conv, from, last);
             }
         }
     }
@@ -220,12 +221,14 @@ impl Device {
         }
     }
 
-    /// Notes a cumulative acknowledgement; true when it is the first since [`Device::take_acks`].
+    /// Notes a cumulative acknowledgement; true when it is the first since [`Device::take_acks`]. Past
+    /// `ACKS_GATHERED_MAX` conversations the acknowledgement is dropped: it is cumulative, the next one counts.
     pub fn handle_ack(&mut self, conv: ConversationId, epoch: u64, seq: u64) -> bool {
-        let first = self.acks.is_empty();
+        let (first, full) = (self.acks.is_empty(), self.acks.len() >= ACKS_GATHERED_MAX);
         match self.acks.iter_mut().find(|ack| ack.0 == conv) {
             Some(ack) => (ack.1, ack.2) = (ack.1, ack.2).max((epoch, seq)),
-            None => self.acks.push((conv, epoch, seq)),
+            None if !full => self.acks.push((conv, epoch, seq)),
+            None => {}
         }
         first
     }

@@ -57,6 +57,8 @@ pub const DEVICES_PER_USER_MAX: usize = 16;
 
 /// Submissions that wait in one hub while its batch is in flight. Past it senders get `BUSY`.
 pub const HUB_QUEUE_MAX: usize = 4_096;
+/// Body bytes that wait in one hub. Past it senders get `BUSY`.
+pub const HUB_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Submissions of one commit batch; more wait for the next.
 pub const BATCH_MESSAGES_MAX: usize = 512;
 /// Body bytes of one commit batch; more wait for the next. Always at least one message.
@@ -89,6 +91,16 @@ pub const SLOW_READER_MS: u64 = 15_000;
 /// Conversations a device's delivery state names; past it those without open work are forgotten,
 /// which is safe: the next live message simply starts their state anew.
 pub const DEVICE_CONVERSATIONS_MAX: usize = 4_096;
+/// Conversations whose acknowledgements one device gathers; more in one `ACK_FLUSH_MS` are dropped, and
+/// the next acknowledgement of the conversation, being cumulative, makes up for them.
+pub const ACKS_GATHERED_MAX: usize = 256;
+/// Page and list reads of one connection that are under way; more wait in its session, in order.
+pub const READS_INFLIGHT_MAX: usize = 2;
+/// Transient commands (typing, signals) that one session may send a second; more are dropped, as their
+/// contract allows.
+pub const TRANSIENTS_PER_SECOND_MAX: u32 = 50;
+/// Body bytes that the uplink hands to the log in one append; a turn's surplus is another append.
+pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Acknowledgements are gathered for this long before they are handed to the shared state.
 pub const ACK_FLUSH_MS: u64 = 100;
 
@@ -143,7 +155,7 @@ const _: () = {
     assert!(PAGE_BYTES_MAX > MESSAGE_BYTES_MAX, "a page holds any message");
     assert!(PAGE_BYTES_MAX <= DELIVERY_QUEUED_BYTES_MAX, "a page fits a drained queue");
     assert!(CATCHUP_MESSAGES_MAX <= OFFLINE_MESSAGES_MAX);
-    assert!(HUB_QUEUE_MAX >= BATCH_MESSAGES_MAX);
+    assert!(HUB_QUEUE_MAX >= BATCH_MESSAGES_MAX && HUB_QUEUE_BYTES_MAX >= BATCH_BYTES_MAX);
     assert!(HANDSHAKE_TIMEOUT_MS < AUTH_TIMEOUT_MS);
     assert!(SHARDS_MAX <= u64::BITS as usize);
 };

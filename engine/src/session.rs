@@ -19,7 +19,7 @@ use crate::errors::{CloseCode, ErrorCode};
 use crate::ids::{ConversationId, DeviceId, IdError, MessageType, Uid, check_client_msg_id};
 use crate::limits::{
     AUTH_TIMEOUT_MS, COMMANDS_INFLIGHT_MAX, CONVERSATIONS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_MS, PAGE_MESSAGES_MAX,
-    RESUME_POINTS_MAX, TOKEN_BYTES_MAX,
+    READS_INFLIGHT_MAX, RESUME_POINTS_MAX, TOKEN_BYTES_MAX, TRANSIENTS_PER_SECOND_MAX,
 };
 use crate::packet::schema::{Connect, ListConversations, Send, ServerPacket, Signal, Sync, Target};
 use crate::packet::{Refusal, Request};
@@ -56,6 +56,12 @@ pub struct Session {
     connect_id: u64,
     /// Commands handed on that wait for an answer.
     inflight: usize,
+    /// Reads among them.
+    reading: usize,
+    /// Reads that wait for an earlier one.
+    reads: VecDeque<SessionEffect>,
+    /// Transient commands taken in the second that began at the time beside them.
+    transients: (u32, u64),
     /// Commands that came behind `connect` and wait for its answer.
     waiting: VecDeque<Result<(u64, Request), Refusal>>,
 }
@@ -76,6 +82,9 @@ impl Session {
             pinged: false,
             connect_id: 0,
             inflight: 0,
+            reading: 0,
+            reads: VecDeque::new(),
+            transients: (0, 0),
             waiting: VecDeque::new(),
         }
     }
@@ -187,11 +196,25 @@ impl Session {
         self.inflight = self.inflight.saturating_sub(1);
     }
 
+    /// A page or list was answered and its bytes are on their way; the next read may go. Besides
+    /// `handle_answered`.
+    pub fn handle_read_done(&mut self, out: &mut Effects) {
+        self.reading = self.reading.saturating_sub(1);
+        if let Some(next) = self.reads.pop_front() {
+            self.reading += 1;
+            out.push(next);
+        }
+        if self.reads.is_empty() {
+            self.reads = VecDeque::new();
+        }
+    }
+
     /// Ends the session.
     pub fn close(&mut self, code: CloseCode, out: &mut Effects) {
         if !matches!(self.state, State::Closed) {
             self.state = State::Closed;
             self.waiting = VecDeque::new();
+            self.reads = VecDeque::new();
             out.push(SessionEffect::Close(code));
         }
     }
@@ -254,14 +277,27 @@ impl Session {
                 return Ok(());
             }
             Request::Read(read) => SessionEffect::MarkRead { id, conv: conversation(&read.conv, uid)?, seq: read.seq },
-            Request::Sync(sync) => read_page(id, &sync, uid)?,
-            Request::Conversations(list) => list_page(id, list),
+            Request::Sync(sync) => {
+                let effect = read_page(id, &sync, uid)?;
+                self.read(effect, out);
+                return Ok(());
+            }
+            Request::Conversations(list) => {
+                self.read(list_page(id, list), out);
+                return Ok(());
+            }
             Request::Typing(typing) => {
-                out.push(SessionEffect::Typing { id, conv: conversation(&typing.conv, uid)? });
+                let conv = conversation(&typing.conv, uid)?;
+                if self.may_show() {
+                    out.push(SessionEffect::Typing { id, conv });
+                }
                 return Ok(());
             }
             Request::Signal(signal) => {
-                out.push(signal_to(signal)?);
+                let effect = signal_to(signal)?;
+                if self.may_show() {
+                    out.push(effect);
+                }
                 return Ok(());
             }
             Request::Ping => {
@@ -276,6 +312,28 @@ impl Session {
         self.inflight += 1;
         out.push(effect);
         Ok(())
+    }
+
+    /// Hands a read on, or keeps it until an earlier one is answered: pages are large, and a client that
+    /// asks for many at once is served them one after the other.
+    fn read(&mut self, effect: SessionEffect, out: &mut Effects) {
+        self.inflight += 1;
+        if self.reading < READS_INFLIGHT_MAX {
+            self.reading += 1;
+            out.push(effect);
+        } else {
+            self.reads.push_back(effect);
+        }
+    }
+
+    /// Whether a transient command is within the rate; past it, it is dropped.
+    fn may_show(&mut self) -> bool {
+        let second = self.received_ms / 1_000;
+        if self.transients.1 != second {
+            self.transients = (0, second);
+        }
+        self.transients.0 += 1;
+        self.transients.0 <= TRANSIENTS_PER_SECOND_MAX
     }
 
     fn submission(&self, id: u64, send: Send, uid: &Uid) -> Result<Submission, Refused> {

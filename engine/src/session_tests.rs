@@ -186,3 +186,35 @@ fn a_full_window_stops_the_reader_until_an_answer_comes() {
     client.session.handle_answered();
     assert!(!client.session.is_full());
 }
+
+#[test]
+fn reads_are_served_one_after_the_other_in_order() {
+    let mut client = Client::connected();
+    for id in 1..=5 {
+        client.request(id, Request::Sync(Sync { conv: "p2p:a:b".into(), ..Sync::default() }));
+    }
+    assert_eq!(client.effects.len(), READS_INFLIGHT_MAX);
+    for _ in 0..5 {
+        client.session.handle_answered();
+        client.session.handle_read_done(&mut client.effects);
+    }
+    let ids: Vec<u64> = client
+        .effects
+        .iter()
+        .filter_map(|e| if let SessionEffect::Sync { id, .. } = e { Some(*id) } else { None })
+        .collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5]);
+    assert!(!client.session.has_inflight());
+}
+
+#[test]
+fn transient_commands_past_their_rate_are_dropped() {
+    let mut client = Client::connected();
+    for _ in 0..TRANSIENTS_PER_SECOND_MAX * 3 {
+        client.request(0, Request::Typing(Typing { conv: "p2p:a:b".into(), ..Typing::default() }));
+    }
+    assert_eq!(client.effects.len(), TRANSIENTS_PER_SECOND_MAX as usize);
+    client.session.handle_received(T0 + 1_000);
+    client.request(0, Request::Typing(Typing { conv: "p2p:a:b".into(), ..Typing::default() }));
+    assert_eq!(client.effects.len(), TRANSIENTS_PER_SECOND_MAX as usize + 1);
+}

@@ -87,7 +87,7 @@ mod tests {
             let mut now = 5_000;
             let mut fired = vec![None; delays.len()];
             let mut steps = steps.into_iter().cycle();
-            while wheel.len() > 0 {
+            while !wheel.is_empty() {
                 let mut due = Vec::new();
                 wheel.poll(now, &mut due);
                 for key in due {

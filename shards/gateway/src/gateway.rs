@@ -238,7 +238,8 @@ impl Gateways for Handle {
     }
 
     async fn signal(&self, signal: Signal) -> Result<(), SubmitError> {
-        self.ask(|reply| Request::Signal(signal, reply)).await
+        let applied = self.ask(|reply| Request::Signal(signal, reply)).await?;
+        applied.map_err(|error| SubmitError::Temporary(error.to_string()))
     }
 
     async fn trace(&self, msg_id: u64) -> String {

@@ -4,7 +4,7 @@
 //! shared pointer when a connection comes in, nothing on a message's path.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ringway_ring::tls::TlsConfig;
@@ -16,6 +16,8 @@ use crate::config::LiveConfig;
 pub(crate) struct Live {
     config: ArcSwap<LiveConfig>,
     tls: ArcSwapOption<TlsConfig>,
+    /// Connections of the whole node; counted when they come and go, read by the drain.
+    pub(crate) connections: AtomicUsize,
     pub(crate) ready: AtomicBool,
     pub(crate) draining: AtomicBool,
 }
@@ -25,6 +27,7 @@ impl Live {
         Self {
             config: ArcSwap::from_pointee(config),
             tls: ArcSwapOption::new(tls),
+            connections: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }

@@ -111,8 +111,8 @@ pub(crate) enum ToShard {
     Committed { conv: ConversationId, result: Result<Vec<Number>, ErrorCode>, audience: Audience, at: Instant },
     /// Answer to `Permission`; `None` when nobody could tell.
     Permission { conv: ConversationId, uid: Uid, permission: Option<Permission> },
-    /// Answer to a command in flight.
-    Answer { connection: u64, packet: Box<ServerPacket> },
+    /// Answer to a command in flight; `read`: it was a page or a list.
+    Answer { connection: u64, packet: Box<ServerPacket>, read: bool },
     /// Answer to `Sync`; `complete`: it reached the head, upwards.
     SyncPage { connection: u64, id: u64, conv: ConversationId, page: Page, complete: bool },
     /// Answer to `CatchUp`; `None` when the store could not tell.

@@ -72,7 +72,7 @@ impl EmbeddedState {
         cut(conv, &mut items, from, limit);
         head = head.max(items.last().map_or(0, |last| last.seq));
         let more = match from {
-            PageFrom::After(_) => items.last().is_some_and(|last| last.seq < head),
+            PageFrom::After(seq) => items.last().map_or(seq, |last| last.seq) < head,
             PageFrom::Before(_) => items.first().is_some_and(|first| first.seq > 1),
         };
         Ok(Page { items, epoch: EPOCH, head, more })

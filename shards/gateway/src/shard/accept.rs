@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use ringway_engine::limits::HANDSHAKE_TIMEOUT_MS;
 use ringway_engine::session::Session;
@@ -88,6 +89,7 @@ fn admit(shared: &Shared, socket: Socket, peer: SocketAddr) {
     entry.insert(connection);
     shard.count_address(peer.ip());
     shard.metrics.counters.connections.add(1);
+    shard.live.connections.fetch_add(1, Ordering::Relaxed);
     shard.schedule_at(key, now_ms + HANDSHAKE_TIMEOUT_MS);
     drop(shard);
     runtime::spawn_local(intake::run(Rc::clone(shared), socket, key));

@@ -31,6 +31,10 @@ impl Shard {
         let mut recovered = BTreeMap::new();
         let resume = std::mem::take(&mut connection.resume);
         for (conv, standing) in standings {
+            // Left since the standing was read.
+            if conv.is_group() && !connection.groups.contains(conv) {
+                continue;
+            }
             let point = resume.get(conv.as_str()).copied();
             match start(standing, point) {
                 Start::From(from) => {
@@ -102,6 +106,7 @@ impl Shard {
     pub(super) fn handle_sync_page(&mut self, key: u64, id: u64, conv: &ConversationId, page: Page, complete: bool) {
         let last = page.items.last().map_or(page.head, |message| message.seq);
         self.answer(key, &messages(id, conv, &page));
+        self.read_done(key);
         if let Some(connection) = self.connection(key) {
             connection.device.handle_synced(conv, last, complete);
             self.pump_backlog(key);

@@ -149,7 +149,14 @@ impl Connection {
         if self.tls.is_some() {
             return self.take_sealed(std::mem::take(spare));
         }
-        let first = self.queue.pop_front()?;
+        let mut first = self.queue.pop_front()?;
+        if first.len() > SEND_BYTES_MAX {
+            // In pieces, so that a slow but reading peer shows progress.
+            let rest = first.split_off(SEND_BYTES_MAX);
+            self.queue.push_front(rest);
+            self.queued_bytes -= first.len();
+            return Some(Chunk::Shared(first));
+        }
         self.queued_bytes -= first.len();
         let gather = self.queue.front().is_some_and(|next| first.len() + next.len() <= SEND_BYTES_MAX);
         if !gather {
@@ -182,10 +189,13 @@ impl Connection {
             if !spare.is_empty() && spare.len() + bytes.len() > SEND_BYTES_MAX {
                 break;
             }
-            self.queued_bytes -= bytes.len();
             if tls.seal(bytes, &mut spare).is_err() {
-                return None;
+                // Nothing can be said any more on a stream that has failed.
+                self.queue.clear();
+                self.queued_bytes = 0;
+                break;
             }
+            self.queued_bytes -= bytes.len();
             self.queue.pop_front();
         }
         tls.take_output(&mut spare);

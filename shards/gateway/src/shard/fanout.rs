@@ -69,11 +69,13 @@ impl Shard {
         let mut shown = 0;
         let mut run: Range<u32> = 0..0;
         for item in &delivery.items {
-            let own = item.origins.iter().find(|origin| origin.shard == index && origin.connection == key);
-            if let Some(own) = own {
-                let command = own.command;
+            let mut own =
+                item.origins.iter().filter(|origin| origin.shard == index && origin.connection == key).peekable();
+            if own.peek().is_some() {
                 self.queue_run(key, delivery, format, &mut run);
-                self.answer_sent(key, delivery, item, command);
+                for origin in own {
+                    self.answer_sent(key, delivery, item, origin.command);
+                }
                 if member
                     && !item.duplicate
                     && let Some(connection) = self.connection(key)
@@ -82,7 +84,7 @@ impl Shard {
                 }
                 continue;
             }
-            if item.duplicate {
+            if item.duplicate || !member {
                 continue;
             }
             let range = item.range(format).clone();

@@ -43,7 +43,12 @@ impl Shard {
                 self.handle_committed(&conv, result.as_deref().map_err(|code| *code), audience, at);
             }
             ToShard::Permission { conv, uid, permission } => self.handle_permission(&conv, &uid, permission),
-            ToShard::Answer { connection, packet } => self.answer(connection, &packet),
+            ToShard::Answer { connection, packet, read } => {
+                self.answer(connection, &packet);
+                if read {
+                    self.read_done(connection);
+                }
+            }
             ToShard::SyncPage { connection, id, conv, page, complete } => {
                 self.handle_sync_page(connection, id, &conv, page, complete);
             }

@@ -72,7 +72,8 @@ impl Shard {
                     let full = count == buffer.len();
                     flow = self.handle_bytes(key, buffer.get_mut(..count).unwrap_or_default());
                     // A read that did not fill the buffer has emptied the socket.
-                    if flow == Flow::End || !full {
+                    let parked = self.connection(key).is_none_or(|connection| connection.is_parked());
+                    if flow == Flow::End || !full || parked {
                         break;
                     }
                 }
@@ -116,6 +117,10 @@ impl Shard {
                 connection.phase = Phase::Upgrade(Vec::new());
                 if let Some(source) = header.source {
                     self.readdress(key, source.ip());
+                    if self.address_is_full(source.ip()) {
+                        self.metrics.counters.refused.add(1);
+                        return Flow::End;
+                    }
                 }
                 if rest.is_empty() { Flow::Go } else { self.handle_bytes(key, &mut rest) }
             }

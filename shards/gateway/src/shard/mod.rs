@@ -34,6 +34,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use foldhash::fast::RandomState;
@@ -201,6 +202,7 @@ impl Shard {
             }
         }
         self.metrics.counters.connections.sub(1);
+        self.live.connections.fetch_sub(1, Ordering::Relaxed);
         self.uplink.push(ToUplink::Closed(self.reference(key)));
         self.wake_flusher();
     }

@@ -112,7 +112,7 @@ async fn write(shared: Shared, socket: Rc<Socket>, key: u64) {
 
 impl Shard {
     fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || self.mail_waits()
+        !self.dirty.is_empty() || self.mail_waits() || self.owed.iter().any(|owed| !owed.is_empty())
     }
 
     fn mail_waits(&self) -> bool {
@@ -181,8 +181,9 @@ impl Shard {
 
     /// Queues a packet for one connection.
     pub(super) fn reply(&mut self, key: u64, packet: &ServerPacket) {
-        let Some(connection) = self.connection(key) else { return };
-        let format = connection.format;
+        // Encoding for a connection that takes nothing more would be work for nobody.
+        let connection = self.connection(key).filter(|connection| matches!(connection.phase, Phase::Frames));
+        let Some(format) = connection.map(|connection| connection.format) else { return };
         if packet.error.is_some() {
             self.metrics.counters.errors.add(1);
         }
@@ -193,6 +194,15 @@ impl Shard {
     pub(super) fn answer(&mut self, key: u64, packet: &ServerPacket) {
         self.answered(key);
         self.reply(key, packet);
+    }
+
+    /// A page or list was answered; the session's next read may go.
+    pub(super) fn read_done(&mut self, key: u64) {
+        let mut effects = Vec::new();
+        if let Some(connection) = self.connection(key) {
+            connection.session.handle_read_done(&mut effects);
+            self.carry_out(key, &mut effects);
+        }
     }
 
     /// A command in flight is done; its reader may go on.
@@ -234,7 +244,8 @@ impl Shard {
     /// Half-closes once the queue is out, and cuts the connection if it does not end by itself.
     pub(super) fn close_after_output(&mut self, key: u64) {
         let cut_ms = clock::steady_ms() + LINGER_MS;
-        let Some(connection) = self.connection(key) else { return };
+        self.detach(key);
+        let Some(connection) = self.connection(key).filter(|connection| connection.cut_ms == u64::MAX) else { return };
         connection.phase = Phase::Closing;
         connection.finish = true;
         connection.cut_ms = cut_ms;

@@ -1,5 +1,7 @@
 //! Deadlines, acknowledgements, slow readers, drain: what happens by time.
 
+use std::sync::atomic::Ordering;
+
 use ringway_engine::effect::SessionEffect;
 use ringway_engine::errors::CloseCode;
 use ringway_engine::ids::{ConversationKind, Uid};
@@ -38,7 +40,7 @@ pub(super) async fn run(shared: Shared, tick_ms: u64) {
         }
         if now_ms >= swept_ms + SWEEP_MS {
             swept_ms = now_ms;
-            shard.sweep_hubs(now_ms);
+            shard.sweep_hubs(clock::unix_ms());
         }
         shard.drain_step(now_ms);
         shard.settle();
@@ -83,7 +85,10 @@ impl Shard {
             // The handshake's deadline: there is nothing to say to a peer that says nothing.
             Phase::Proxy(_) | Phase::Upgrade(_) => connection.socket.shutdown(),
             Phase::Closing if connection.cut_ms <= now_ms => connection.socket.shutdown(),
-            Phase::Closing => {}
+            Phase::Closing => {
+                let cut_ms = connection.cut_ms;
+                self.schedule_at(key, cut_ms);
+            }
             Phase::Frames => {
                 let stuck = connection.sending && connection.progress_ms + SLOW_READER_MS <= now_ms;
                 if stuck {
@@ -184,7 +189,8 @@ impl Shard {
                 }
             }
         }
-        if self.connections.is_empty() || passed >= DRAIN_END_MS {
+        // A shard without connections is still home to conversations of the others.
+        if self.live.connections.load(Ordering::Relaxed) == 0 || passed >= DRAIN_END_MS {
             self.finish();
         }
     }

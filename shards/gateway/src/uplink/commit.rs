@@ -14,7 +14,7 @@ use ringway_engine::effect::BatchEntry;
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::event::{MessageEvent, encode_message};
 use ringway_engine::ids::ConversationId;
-use ringway_engine::limits::UNARCHIVED_BYTES_MAX;
+use ringway_engine::limits::{APPEND_BYTES_MAX, UNARCHIVED_BYTES_MAX};
 use ringway_store::ports::{AppendError, Numbered, StoreError};
 
 use super::Uplink;
@@ -22,10 +22,11 @@ use crate::clock;
 use crate::mail::ToShard;
 use crate::trace::{Hop, Station};
 
-/// Tries of a numbering call before its batch is refused. It is durable by then, so the daemon will number
-/// it and a client's repeat gets that number.
-const NUMBER_TRIES: u32 = 5;
+/// Pause between the tries of a numbering call. There is no last one: the batch is durable, so it will be
+/// numbered, and refusing it would keep from the members what the log holds.
 const NUMBER_PAUSE_MS: u64 = 50;
+/// What a record takes beside its body, at most.
+const ENVELOPE_BYTES: usize = 512;
 
 /// One hub's batch.
 pub(super) struct Commit {
@@ -33,6 +34,37 @@ pub(super) struct Commit {
     pub(super) conv: ConversationId,
     pub(super) entries: Vec<BatchEntry>,
     pub(super) at: Instant,
+}
+
+impl Commit {
+    fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.event.body.len() + ENVELOPE_BYTES).sum()
+    }
+
+    fn has_retry(&self) -> bool {
+        self.entries.iter().any(|entry| entry.retry)
+    }
+}
+
+/// Divides a turn's batches: each part fits one append, and a batch with a repeat, which may have to ask the
+/// archive first, keeps nobody else waiting.
+pub(super) fn parts(commits: Vec<Commit>) -> Vec<Vec<Commit>> {
+    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for commit in commits {
+        if commit.has_retry() {
+            parts.push(vec![commit]);
+            continue;
+        }
+        bytes += commit.bytes();
+        if bytes > APPEND_BYTES_MAX && !part.is_empty() {
+            parts.push(std::mem::take(&mut part));
+            bytes = commit.bytes();
+        }
+        part.push(commit);
+    }
+    parts.push(part);
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 impl Uplink {
@@ -92,7 +124,7 @@ impl Uplink {
                 } else {
                     None
                 };
-                known.push(found.map(|found| Numbered { duplicate: true, ..found }));
+                known.push(found);
             }
         }
         Ok(known)
@@ -116,13 +148,13 @@ impl Uplink {
         self.metrics.append_latency.record(began.elapsed().as_micros() as u64);
         self.note_all(Station::Logged, events, None);
         let logged = Instant::now();
-        let mut tries = 0;
         let numbers = loop {
-            tries += 1;
             match self.ports.state.number(events).await {
                 Ok(numbers) => break numbers,
-                Err(error) if tries >= NUMBER_TRIES => return Err(self.store_failed(&error)),
-                Err(_) => tokio::time::sleep(Duration::from_millis(NUMBER_PAUSE_MS)).await,
+                Err(error) => {
+                    self.store_failed(&error);
+                    tokio::time::sleep(Duration::from_millis(NUMBER_PAUSE_MS)).await;
+                }
             }
         };
         self.metrics.number_latency.record(logged.elapsed().as_micros() as u64);
@@ -149,6 +181,6 @@ impl Uplink {
 }
 
 fn number(numbered: Numbered) -> Number {
-    let Numbered { epoch, seq, msg_id, ts_ms, duplicate } = numbered;
-    Number { epoch, seq, msg_id, ts_ms, duplicate }
+    let Numbered { epoch, seq, msg_id, ts_ms, .. } = numbered;
+    Number { epoch, seq, msg_id, ts_ms }
 }

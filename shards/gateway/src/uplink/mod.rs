@@ -89,6 +89,8 @@ struct State {
     opening: HashSet<ConnectionRef, RandomState>,
     /// Server messages that wait for their number.
     server_messages: HashMap<u64, oneshot::Sender<Result<Sent, ErrorCode>>, RandomState>,
+    /// Counts signals that changed who is in a group: what was read before is read again.
+    membership_changes: u64,
     next_token: u64,
     sessions: u64,
 }
@@ -103,6 +105,7 @@ pub(crate) async fn run(parts: UplinkParts) {
         revoked: HashMap::default(),
         opening: HashSet::default(),
         server_messages: HashMap::default(),
+        membership_changes: 0,
         next_token: 0,
         sessions: 0,
     };
@@ -118,8 +121,8 @@ pub(crate) async fn run(parts: UplinkParts) {
     let mut commits = Vec::new();
     while inbox.wait().await {
         inbox.drain(TURN_MAX, &mut |_, message| uplink.handle_mail(message, &mut commits));
-        if !commits.is_empty() {
-            tokio::task::spawn_local(Rc::clone(&uplink).commit(std::mem::take(&mut commits)));
+        for part in commit::parts(std::mem::take(&mut commits)) {
+            tokio::task::spawn_local(Rc::clone(&uplink).commit(part));
         }
         uplink.flush.notify_one();
     }
@@ -160,7 +163,13 @@ impl Uplink {
     /// Answers a command in flight.
     fn answer(&self, origin: Origin, packet: ServerPacket) {
         let connection = origin.connection;
-        self.tell(origin.shard, ToShard::Answer { connection, packet: Box::new(packet) });
+        self.tell(origin.shard, ToShard::Answer { connection, packet: Box::new(packet), read: false });
+    }
+
+    /// Answers a command that read a page or a list.
+    fn answer_read(&self, origin: Origin, packet: ServerPacket) {
+        let connection = origin.connection;
+        self.tell(origin.shard, ToShard::Answer { connection, packet: Box::new(packet), read: true });
     }
 
     fn answer_error(&self, origin: Origin, code: ErrorCode, detail: &str) {

@@ -48,10 +48,17 @@ impl Uplink {
         if claims.dev.as_ref().is_some_and(|bound| *bound != device) {
             return Err(ErrorCode::TokenRefused);
         }
-        let groups = self.ports.directory.groups_of(&uid).await.map_err(|error| {
-            tracing::warn!(%error, "groups of a user could not be read");
-            ErrorCode::Unavailable
-        })?;
+        let groups = loop {
+            let changes = self.state.borrow().membership_changes;
+            let groups = self.ports.directory.groups_of(&uid).await.map_err(|error| {
+                tracing::warn!(%error, "groups of a user could not be read");
+                ErrorCode::Unavailable
+            })?;
+            // A signal that came while the store was asked found no session to change.
+            if self.state.borrow().membership_changes == changes {
+                break groups;
+            }
+        };
         // Revoked while the store was asked: the signal saw no session to kick.
         self.check_revoked(&claims)?;
         let class = PlatformClass::of(&connect.platform);
@@ -109,9 +116,12 @@ impl Uplink {
     /// A newer token for a live session.
     pub(super) fn refresh(&self, origin: Origin, token: &str) {
         let to = ConnectionRef { shard: origin.shard, connection: origin.connection };
-        let uid = self.state.borrow().routes.get(to).map(|entry| entry.uid.clone());
+        let held = self.state.borrow().routes.get(to).map(|entry| (entry.uid.clone(), entry.device.clone()));
         let checked = self.check_token(token).and_then(|claims| {
-            if uid.is_some_and(|uid| uid == claims.sub) { Ok(claims) } else { Err(ErrorCode::TokenRefused) }
+            let fits = held.is_some_and(|(uid, device)| {
+                uid == claims.sub && claims.dev.as_ref().is_none_or(|bound| *bound == device)
+            });
+            if fits { Ok(claims) } else { Err(ErrorCode::TokenRefused) }
         });
         match checked {
             Ok(claims) => {

@@ -8,7 +8,7 @@ use ringway_engine::effect::{Origin, ReadFrom};
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::event::{Event, ReadEvent};
 use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
-use ringway_engine::limits::PAGE_MESSAGES_MAX;
+use ringway_engine::limits::{PAGE_MESSAGES_MAX, UNARCHIVED_BYTES_MAX};
 use ringway_engine::packet::schema::{Receipt, ServerPacket};
 use ringway_engine::packet::{self, Format};
 use ringway_store::ports::{AppendError, DirectoryError, Page, PageFrom};
@@ -20,11 +20,15 @@ use crate::mail::{ConnectionRef, ToShard, Transient, TransientTo};
 impl Uplink {
     /// Whether a user may send into a conversation.
     pub(super) async fn permission(self: Rc<Self>, home: u16, conv: ConversationId, uid: Uid) {
-        let permission = match self.may_send(&conv, &uid).await {
-            Ok(permission) => Some(permission),
-            Err(error) => {
+        let permission = loop {
+            let changes = self.state.borrow().membership_changes;
+            let asked = self.may_send(&conv, &uid).await;
+            if let Err(error) = &asked {
                 tracing::warn!(%error, %conv, "permission could not be read");
-                None
+            }
+            // An answer from before a change must not be cached after it.
+            if self.state.borrow().membership_changes == changes {
+                break asked.ok();
             }
         };
         self.tell(home, ToShard::Permission { conv, uid, permission });
@@ -78,7 +82,10 @@ impl Uplink {
                 let (connection, id) = (origin.connection, origin.command);
                 self.tell(origin.shard, ToShard::SyncPage { connection, id, conv, page, complete });
             }
-            Err(code) => self.answer_error(origin, code, "the conversation cannot be read"),
+            Err(code) => {
+                let detail = "the conversation cannot be read";
+                self.answer_read(origin, ServerPacket::error(origin.command, code, detail));
+            }
         }
     }
 
@@ -118,11 +125,12 @@ impl Uplink {
         match self.ports.state.conversations(&uid, &after, limit).await {
             Ok(conversations) => {
                 let id = origin.command;
-                self.answer(origin, ServerPacket { id, conversations: Some(conversations), ..ServerPacket::default() });
+                let packet = ServerPacket { id, conversations: Some(conversations), ..ServerPacket::default() };
+                self.answer_read(origin, packet);
             }
             Err(error) => {
                 let code = self.store_failed(&error);
-                self.answer_error(origin, code, "the list cannot be read");
+                self.answer_read(origin, ServerPacket::error(origin.command, code, "the list cannot be read"));
             }
         }
     }
@@ -132,6 +140,9 @@ impl Uplink {
         match self.log_read(&conv, &uid, seq).await {
             Ok(seq) => {
                 self.answer(origin, ServerPacket::reply_ok(origin.command));
+                if seq == 0 {
+                    return;
+                }
                 let except = ConnectionRef { shard: origin.shard, connection: origin.connection };
                 self.tell_read(&conv, &uid, seq, except);
             }
@@ -143,6 +154,12 @@ impl Uplink {
         self.floor(conv, uid).await?;
         let (_, head) = self.ports.state.head(conv).await.map_err(|error| self.store_failed(&error))?;
         let seq = seq.min(head);
+        if seq == 0 {
+            return Ok(0);
+        }
+        if self.ports.state.unarchived_bytes() > UNARCHIVED_BYTES_MAX {
+            return Err(ErrorCode::Busy);
+        }
         let event =
             ReadEvent { conv: conv.as_str().to_owned(), uid: uid.as_str().to_owned(), seq, ts_ms: clock::unix_ms() };
         self.ports.log.append(vec![Event::Read(event).encode()]).await.map_err(|error| {

@@ -8,7 +8,7 @@ use ringway_engine::effect::{Origin, Submission};
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
 use ringway_engine::packet::schema::Sent;
-use ringway_store::ports::{ServerMessage, Signal, SubmitError};
+use ringway_store::ports::{ServerMessage, Signal, StoreError, SubmitError};
 use tokio::sync::oneshot;
 
 use super::Uplink;
@@ -23,7 +23,7 @@ const REVOKED_TRIES: u32 = 20;
 #[derive(Debug)]
 pub(crate) enum Request {
     /// Apply a change on every shard.
-    Signal(Signal, oneshot::Sender<()>),
+    Signal(Signal, oneshot::Sender<Result<(), StoreError>>),
     /// Send a message in the server's name.
     Submit(ServerMessage, oneshot::Sender<Result<Sent, SubmitError>>),
     /// Gather a message's hops.
@@ -39,9 +39,9 @@ impl Uplink {
         match request {
             Request::Signal(signal, done) => {
                 tokio::task::spawn_local(async move {
-                    self.apply(signal).await;
+                    let applied = self.apply(signal).await;
                     // Who asked may have given up.
-                    let _ = done.send(());
+                    let _ = done.send(applied);
                 });
             }
             Request::Submit(message, reply) => {
@@ -62,18 +62,27 @@ impl Uplink {
         }
     }
 
-    async fn apply(&self, signal: Signal) {
+    async fn apply(&self, signal: Signal) -> Result<(), StoreError> {
         match signal {
             Signal::MembersAdded { conv, uids } => {
-                let Ok(conv) = ConversationId::parse(&conv) else { return };
+                let Ok(conv) = ConversationId::parse(&conv) else { return Ok(()) };
                 let uids = parse_uids(&uids);
                 self.forget_permissions(&conv, &uids);
+                let mut head = None;
                 for uid in &uids {
-                    self.add_member(uid, &conv).await;
+                    head = self.add_member(uid, &conv).await?.or(head);
+                }
+                self.barrier().await;
+                // What was numbered while the shards were being told may have passed them by.
+                if let Some(first) = head {
+                    let (_, head) = self.ports.state.head(&conv).await?;
+                    if head > first {
+                        self.tell_all(|| ToShard::Missed { conv: conv.clone(), first: first + 1, head });
+                    }
                 }
             }
             Signal::MembersRemoved { conv, uids } => {
-                let Ok(conv) = ConversationId::parse(&conv) else { return };
+                let Ok(conv) = ConversationId::parse(&conv) else { return Ok(()) };
                 let uids = parse_uids(&uids);
                 self.forget_permissions(&conv, &uids);
                 for uid in &uids {
@@ -95,29 +104,28 @@ impl Uplink {
             }
         }
         self.barrier().await;
+        Ok(())
     }
 
-    /// On the map first, then the place to read from: nothing can fall between.
-    async fn add_member(&self, uid: &Uid, conv: &ConversationId) {
+    /// On the map first, then the place to read from. Answers the conversation's head at that time, if any
+    /// session of the user is here.
+    async fn add_member(&self, uid: &Uid, conv: &ConversationId) -> Result<Option<u64>, StoreError> {
         if !self.state.borrow_mut().routes.join(uid, conv) {
-            return;
+            return Ok(None);
         }
-        let ConversationKind::Group(id) = conv.kind() else { return };
+        let ConversationKind::Group(id) = conv.kind() else { return Ok(None) };
         let membership = self.ports.directory.membership(id, uid).await;
-        let head = self.ports.state.head(conv).await;
-        match (membership, head) {
-            (Ok(Some(membership)), Ok((_, head))) => {
-                let from = membership.joined_seq;
-                self.tell_all(|| ToShard::Joined { uid: uid.clone(), conv: conv.clone(), from, head });
-            }
-            // Removed again meanwhile: the signal that says so follows.
-            (Ok(None), _) => {}
-            (Err(error), _) => tracing::warn!(%error, %conv, "a new member is shown the group at its next connect"),
-            (_, Err(error)) => tracing::warn!(%error, %conv, "a new member is shown the group at its next connect"),
-        }
+        let membership = membership.map_err(|error| StoreError::new("directory", error))?;
+        let (_, head) = self.ports.state.head(conv).await?;
+        // Removed again meanwhile: the signal that says so follows.
+        let Some(membership) = membership else { return Ok(None) };
+        let from = membership.joined_seq;
+        self.tell_all(|| ToShard::Joined { uid: uid.clone(), conv: conv.clone(), from, head });
+        Ok(Some(head))
     }
 
     fn forget_permissions(&self, conv: &ConversationId, uids: &[Uid]) {
+        self.state.borrow_mut().membership_changes += 1;
         let home = conv.home_shard(self.state.borrow().shards.len()) as u16;
         self.tell(home, ToShard::PermissionsChanged { conv: conv.clone(), uids: uids.to_vec() });
     }
