@@ -1,6 +1,9 @@
 //! PROTOCOL.md says what the code does: its tables are the code's tables, its examples are read by the
 //! codec, and it speaks of every command and every reply.
 
+// Helpers of a test stand outside of its function, where the lints do not see that it is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
+
 use prost_reflect::DescriptorPool;
 use ringway_engine::errors::{CLOSES, ERRORS};
 use ringway_engine::limits;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+// Long because it is a table.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bad_request_has_its_status_and_code() {
     let server = Server::start().await;

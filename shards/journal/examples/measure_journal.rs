@@ -1,7 +1,7 @@
 //! Prints what the journal does on this machine's disk: records per second and commit latency for several
 //! batch sizes, the latency of a lone append, and the processor time of an idle journal.
 //!
-//! `cargo run --release -p ringway-journal --example measure [folder]`
+//! `cargo run --release -p ringway-journal --example measure_journal [folder]`
 
 use std::error::Error;
 use std::path::PathBuf;

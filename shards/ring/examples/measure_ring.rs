@@ -1,4 +1,4 @@
-//! Prints what the parts of this crate cost here: `cargo run --release -p ringway-ring --example measure`.
+//! Prints what the parts of this crate cost here: `cargo run --release -p ringway-ring --example measure_ring`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measuring tool: it may stop at any fault")]
 
 use std::io::{Read, Write};

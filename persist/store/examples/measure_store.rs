@@ -1,5 +1,5 @@
 //! Measures the archive on this machine: messages a second in bulk commits, and how long a start takes on
-//! what was written. `cargo run --release --example measure [messages] [conversations] [batch] [ordered]`;
+//! what was written. `cargo run --release --example measure_store [messages] [conversations] [batch] [ordered]`;
 //! `ordered` 1: client message ids that rise with time, 0 (default): random ones, the worst case.
 #![allow(clippy::unwrap_used, reason = "a tool for one's own terminal")]
 
