@@ -36,7 +36,7 @@ impl Shard {
         let audience = self.audience(&delivery.conv);
         for key in &audience {
             if senders.binary_search(key).is_err() {
-                self.show_to(*key, delivery, false);
+                self.show_to(*key, delivery, true);
             }
         }
         for key in senders {
@@ -60,7 +60,7 @@ impl Shard {
         }
     }
 
-    /// One device's part of a batch. `member` matters only for senders: all others are in the audience.
+    /// One device's part of a batch. A sender that is no `member` any more gets its answers alone.
     fn show_to(&mut self, key: u64, delivery: &Arc<Delivery>, member: bool) {
         let index = self.index;
         let hash = delivery.conv.stable_hash();
