@@ -1,6 +1,8 @@
 //! What the process asks of the machine before it starts.
 
+use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -9,6 +11,11 @@ use crate::config::Config;
 
 /// Threads without which a node is not whole: hubs, numbers and the log have one owner each.
 const VITAL: [&str; 2] = ["ringway-shard", "ringway-uplink"];
+
+/// How long a taken port is waited for. The kernel takes a killed process's rings apart, and closes the sockets
+/// that were in them, some moments after the process is gone.
+const PORT_WAIT: Duration = Duration::from_secs(2);
+const PORT_POLL: Duration = Duration::from_millis(5);
 
 /// Checks that shards and journal can run here, and that the WebSocket port is free.
 ///
@@ -30,8 +37,16 @@ fn port_free(key: &str, address: SocketAddr) -> anyhow::Result<()> {
     if address.port() == 0 {
         return Ok(());
     }
-    let bound = ringway_ring::listener::bind(address, false, 1);
-    bound.map(drop).with_context(|| format!("cannot listen on {address} ({key})"))
+    let deadline = Instant::now() + PORT_WAIT;
+    loop {
+        match ringway_ring::listener::bind(address, false, 1) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(PORT_POLL);
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot listen on {address} ({key})")),
+        }
+    }
 }
 
 /// Raises the soft limit of file descriptors to the hard one. What that allows is `doctor`'s to judge.
