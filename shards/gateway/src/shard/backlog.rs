@@ -51,9 +51,13 @@ impl Shard {
         }
         let heads: HashMap<&ConversationId, u64> = standings.iter().map(|(conv, at)| (conv, at.head)).collect();
         connection.device.begin(|conv| heads.get(conv).copied().unwrap_or(0));
-        // Points of conversations that the user is not in, or that have no message.
-        for conv in resume.into_keys() {
-            recovered.entry(conv).or_insert(false);
+        // Of the rest nothing is missing where the user is in a conversation without a message and the device
+        // says that it has none. Points of others' conversations, or above an empty one, lead nowhere.
+        for (conv, point) in resume {
+            let is_own = ConversationId::parse(&conv).is_ok_and(|conv| {
+                if conv.is_group() { connection.groups.contains(&conv) } else { conv.names(identity.uid.as_str()) }
+            });
+            recovered.entry(conv).or_insert(is_own && point.seq == 0);
         }
         let connected = Connected {
             session,
@@ -124,7 +128,7 @@ impl Shard {
             // A device that is still being attached learns of it by its standing.
             let active = connection.session.is_active();
             if active {
-                connection.device.handle_backlog(conv.clone(), from, head);
+                connection.device.handle_joined(conv.clone(), from, head);
             }
             self.groups.entry_ref(conv).or_default().push(key);
             if active {
