@@ -108,6 +108,13 @@ impl Device {
         }
     }
 
+    /// The user joined while connected: everything above `from` is for the device, `head` is there already. Keeps
+    /// a track even without backlog, so that a message which passed by meanwhile shows as a gap.
+    pub fn handle_joined(&mut self, conv: ConversationId, from: u64, head: u64) {
+        self.tracks.insert(conv.clone(), Track { sent: from, head: from, mode: Mode::Live });
+        self.handle_backlog(conv, from, head);
+    }
+
     /// The client must page by itself; nothing is pushed until its `sync` has reached the head.
     pub fn handle_unrecovered(&mut self, conv: ConversationId, head: u64) {
         self.tracks.insert(conv, Track { sent: 0, head, mode: Mode::Resync });

@@ -96,9 +96,9 @@ pub const DEVICE_CONVERSATIONS_MAX: usize = 4_096;
 pub const ACKS_GATHERED_MAX: usize = 256;
 /// Page and list reads of one connection that are under way; more wait in its session, in order.
 pub const READS_INFLIGHT_MAX: usize = 2;
-/// Transient commands (typing, signals) that one session may send a second; more are dropped, as their
-/// contract allows.
-pub const TRANSIENTS_PER_SECOND_MAX: u32 = 50;
+/// Typing in groups that one session may send a second, because each may go to thousands; more is dropped,
+/// as its contract allows.
+pub const GROUP_TYPING_PER_SECOND_MAX: u32 = 100;
 /// Body bytes that the uplink hands to the log in one append; a turn's surplus is another append.
 pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Acknowledgements are gathered for this long before they are handed to the shared state.

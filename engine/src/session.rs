@@ -18,8 +18,8 @@ use crate::effect::{Origin, ReadFrom, SessionEffect, Submission};
 use crate::errors::{CloseCode, ErrorCode};
 use crate::ids::{ConversationId, DeviceId, IdError, MessageType, Uid, check_client_msg_id};
 use crate::limits::{
-    AUTH_TIMEOUT_MS, COMMANDS_INFLIGHT_MAX, CONVERSATIONS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_MS, PAGE_MESSAGES_MAX,
-    READS_INFLIGHT_MAX, RESUME_POINTS_MAX, TOKEN_BYTES_MAX, TRANSIENTS_PER_SECOND_MAX,
+    AUTH_TIMEOUT_MS, COMMANDS_INFLIGHT_MAX, CONVERSATIONS_MAX, GROUP_TYPING_PER_SECOND_MAX, HEARTBEAT_DEAD_MS,
+    HEARTBEAT_MS, PAGE_MESSAGES_MAX, READS_INFLIGHT_MAX, RESUME_POINTS_MAX, TOKEN_BYTES_MAX,
 };
 use crate::packet::schema::{Connect, ListConversations, Send, ServerPacket, Signal, Sync, Target};
 use crate::packet::{Refusal, Request};
@@ -60,7 +60,7 @@ pub struct Session {
     reading: usize,
     /// Reads that wait for an earlier one.
     reads: VecDeque<SessionEffect>,
-    /// Transient commands taken in the second that began at the time beside them.
+    /// Typing in groups taken in the second that began at the time beside them.
     transients: (u32, u64),
     /// Commands that came behind `connect` and wait for its answer.
     waiting: VecDeque<Result<(u64, Request), Refusal>>,
@@ -288,16 +288,14 @@ impl Session {
             }
             Request::Typing(typing) => {
                 let conv = conversation(&typing.conv, uid)?;
-                if self.may_show() {
+                // One word to a group may go to thousands.
+                if !conv.is_group() || self.may_show() {
                     out.push(SessionEffect::Typing { id, conv });
                 }
                 return Ok(());
             }
             Request::Signal(signal) => {
-                let effect = signal_to(signal)?;
-                if self.may_show() {
-                    out.push(effect);
-                }
+                out.push(signal_to(signal)?);
                 return Ok(());
             }
             Request::Ping => {
@@ -326,14 +324,14 @@ impl Session {
         }
     }
 
-    /// Whether a transient command is within the rate; past it, it is dropped.
+    /// Whether typing in a group is within the rate; past it, it is dropped.
     fn may_show(&mut self) -> bool {
         let second = self.received_ms / 1_000;
         if self.transients.1 != second {
             self.transients = (0, second);
         }
         self.transients.0 += 1;
-        self.transients.0 <= TRANSIENTS_PER_SECOND_MAX
+        self.transients.0 <= GROUP_TYPING_PER_SECOND_MAX
     }
 
     fn submission(&self, id: u64, send: Send, uid: &Uid) -> Result<Submission, Refused> {

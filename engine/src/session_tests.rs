@@ -208,13 +208,13 @@ fn reads_are_served_one_after_the_other_in_order() {
 }
 
 #[test]
-fn transient_commands_past_their_rate_are_dropped() {
+fn typing_in_a_group_past_its_rate_is_dropped() {
     let mut client = Client::connected();
-    for _ in 0..TRANSIENTS_PER_SECOND_MAX * 3 {
-        client.request(0, Request::Typing(Typing { conv: "p2p:a:b".into(), ..Typing::default() }));
+    for _ in 0..GROUP_TYPING_PER_SECOND_MAX * 3 {
+        client.request(0, Request::Typing(Typing { conv: "group:g".into(), ..Typing::default() }));
     }
-    assert_eq!(client.effects.len(), TRANSIENTS_PER_SECOND_MAX as usize);
+    assert_eq!(client.effects.len(), GROUP_TYPING_PER_SECOND_MAX as usize);
     client.session.handle_received(T0 + 1_000);
-    client.request(0, Request::Typing(Typing { conv: "p2p:a:b".into(), ..Typing::default() }));
-    assert_eq!(client.effects.len(), TRANSIENTS_PER_SECOND_MAX as usize + 1);
+    client.request(0, Request::Typing(Typing { conv: "group:g".into(), ..Typing::default() }));
+    assert_eq!(client.effects.len(), GROUP_TYPING_PER_SECOND_MAX as usize + 1);
 }

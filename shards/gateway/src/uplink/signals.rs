@@ -68,17 +68,8 @@ impl Uplink {
                 let Ok(conv) = ConversationId::parse(&conv) else { return Ok(()) };
                 let uids = parse_uids(&uids);
                 self.forget_permissions(&conv, &uids);
-                let mut head = None;
                 for uid in &uids {
-                    head = self.add_member(uid, &conv).await?.or(head);
-                }
-                self.barrier().await;
-                // What was numbered while the shards were being told may have passed them by.
-                if let Some(first) = head {
-                    let (_, head) = self.ports.state.head(&conv).await?;
-                    if head > first {
-                        self.tell_all(|| ToShard::Missed { conv: conv.clone(), first: first + 1, head });
-                    }
+                    self.add_member(uid, &conv).await?;
                 }
             }
             Signal::MembersRemoved { conv, uids } => {
@@ -107,21 +98,22 @@ impl Uplink {
         Ok(())
     }
 
-    /// On the map first, then the place to read from. Answers the conversation's head at that time, if any
-    /// session of the user is here.
-    async fn add_member(&self, uid: &Uid, conv: &ConversationId) -> Result<Option<u64>, StoreError> {
+    /// On the map first, then the place to read from: what is numbered in between shows as a gap to the device,
+    /// which reads it.
+    async fn add_member(&self, uid: &Uid, conv: &ConversationId) -> Result<(), StoreError> {
         if !self.state.borrow_mut().routes.join(uid, conv) {
-            return Ok(None);
+            return Ok(());
         }
-        let ConversationKind::Group(id) = conv.kind() else { return Ok(None) };
+        let ConversationKind::Group(id) = conv.kind() else { return Ok(()) };
         let membership = self.ports.directory.membership(id, uid).await;
         let membership = membership.map_err(|error| StoreError::new("directory", error))?;
         let (_, head) = self.ports.state.head(conv).await?;
         // Removed again meanwhile: the signal that says so follows.
-        let Some(membership) = membership else { return Ok(None) };
-        let from = membership.joined_seq;
-        self.tell_all(|| ToShard::Joined { uid: uid.clone(), conv: conv.clone(), from, head });
-        Ok(Some(head))
+        if let Some(membership) = membership {
+            let from = membership.joined_seq;
+            self.tell_all(|| ToShard::Joined { uid: uid.clone(), conv: conv.clone(), from, head });
+        }
+        Ok(())
     }
 
     fn forget_permissions(&self, conv: &ConversationId, uids: &[Uid]) {

@@ -1,0 +1,60 @@
+//! What the server says of itself on the admin listener.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::http;
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A reading of `/metrics`.
+#[derive(Debug, Clone)]
+pub struct Metrics(String);
+
+impl Metrics {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn read(admin: SocketAddr) -> Result<Self> {
+        Ok(Self(http::call(admin, "", "GET", "/metrics", None).await?.expect(200)?.text))
+    }
+
+    /// A metric's value, added up over its labels; 0 when there is none.
+    #[must_use]
+    pub fn sum(&self, name: &str) -> u64 {
+        let values = self.0.lines().filter_map(|line| {
+            let (metric, value) = line.rsplit_once(' ')?;
+            let bare = metric.split('{').next()?;
+            (bare == name).then(|| value.parse::<u64>().ok())?
+        });
+        values.sum()
+    }
+
+    /// The names of all metrics.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.lines().any(|line| line.split(['{', ' ']).next() == Some(name))
+    }
+}
+
+/// Waits until the metrics say so.
+///
+/// # Errors
+/// They do not within `limit`.
+pub async fn until(admin: SocketAddr, limit: Duration, mut holds: impl FnMut(&Metrics) -> bool) -> Result<Metrics> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let metrics = Metrics::read(admin).await?;
+        if holds(&metrics) {
+            return Ok(metrics);
+        }
+        if Instant::now() > deadline {
+            bail!("the metrics did not come to it:\n{}", metrics.0);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

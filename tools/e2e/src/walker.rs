@@ -1,0 +1,351 @@
+//! A device that never gives up: it sends, comes back, resumes and repeats, and writes all of it down.
+//!
+//! ```text
+//!  away ──upgrade, connect──► repeating what was not answered ──► sending, window open ──► away …
+//! ```
+//!
+//! One task owns a walker. It follows the protocol document and nothing else: resume from the highest
+//! number below which nothing is missing, repeat in the old order with `retry`, acknowledge now and then.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use ringway_engine::packet::Format;
+use ringway_engine::packet::schema::{
+    Command, ErrorReply, Message, Point, ResumePoint, Sent, ServerPacket, Sync, Target,
+};
+use tokio::time::error::Elapsed;
+
+use crate::checker::{Acknowledged, Attempt, Item, Session};
+use crate::peer::{self, Ended, Login, Peer};
+
+/// Unanswered sends of one target.
+const WINDOW: usize = 8;
+/// Between tries of a connection; a server that is being started needs some.
+const AGAIN: Duration = Duration::from_millis(20);
+/// How long nothing may happen before a walker looks at its orders again.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a walker that is told to come home waits for what is missing.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Cursors are told every so many messages.
+const ACK_EVERY: u64 = 32;
+
+/// What all walkers of a test share.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// No new sends any more.
+    pub stop: AtomicBool,
+    /// Sends answered so far.
+    pub acknowledged: AtomicU64,
+    /// Connections made so far.
+    pub connections: AtomicU64,
+}
+
+/// Who a walker is and what it does.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// User.
+    pub uid: String,
+    /// Device.
+    pub device: String,
+    /// Token.
+    pub token: String,
+    /// Wire format.
+    pub format: Format,
+    /// Where it sends; nothing for a device that only listens. With the conversation of each.
+    pub targets: Vec<(Target, String)>,
+    /// All conversations of the user: the walker says of each what it has, also when that is nothing.
+    pub convs: Vec<String>,
+}
+
+/// A send that was not answered.
+#[derive(Debug, Clone)]
+struct Open {
+    target: usize,
+    client_msg_id: String,
+    body: String,
+    repeat: bool,
+}
+
+/// A walker; see the module's head.
+#[derive(Debug)]
+pub struct Walker {
+    role: Role,
+    orders: Arc<Orders>,
+    next: u64,
+    /// Unanswered, in the order of sending.
+    open: VecDeque<Open>,
+    /// Places of each conversation.
+    places: BTreeMap<String, Place>,
+    sessions: Vec<Session>,
+    /// Refusals that said "come again".
+    busy: u64,
+    /// Conversations that were read anew because the device was too slow.
+    resyncs: u64,
+}
+
+/// What a device has of a conversation.
+#[derive(Debug, Default)]
+struct Place {
+    epoch: u64,
+    /// Everything up to here is there.
+    upto: u64,
+    above: BTreeSet<u64>,
+    told: u64,
+}
+
+impl Place {
+    fn add(&mut self, epoch: u64, seq: u64) {
+        self.epoch = epoch;
+        self.above.insert(seq);
+        while self.above.remove(&(self.upto + 1)) {
+            self.upto += 1;
+        }
+        self.above.retain(|seq| *seq > self.upto);
+    }
+}
+
+/// What a walker brings home.
+#[derive(Debug)]
+pub struct Journey {
+    /// Its connections.
+    pub sessions: Vec<Session>,
+    /// Refusals that said "come again".
+    pub busy: u64,
+    /// Conversations that were read anew because the device was too slow.
+    pub resyncs: u64,
+}
+
+impl Walker {
+    /// One that has not been anywhere.
+    #[must_use]
+    pub fn new(role: Role, orders: Arc<Orders>) -> Self {
+        let (open, places, sessions) = (VecDeque::new(), BTreeMap::new(), Vec::new());
+        Self { role, orders, next: 0, open, places, sessions, busy: 0, resyncs: 0 }
+    }
+
+    /// Walks until it is told to stop, has an answer to everything it sent and has seen every conversation of
+    /// `heads` up to its head, which it is told when it asks after the stop.
+    ///
+    /// # Errors
+    /// The server breaks the protocol, or refuses what it should take.
+    pub async fn walk(mut self, address: SocketAddr, heads: Heads) -> Result<Journey> {
+        loop {
+            let session = Session::new(&self.role.uid, &self.role.device);
+            self.sessions.push(session);
+            match self.visit(address, &heads).await {
+                Ok(()) => {
+                    let Self { sessions, busy, resyncs, .. } = self;
+                    return Ok(Journey { sessions, busy, resyncs });
+                }
+                Err(error) if is_breakage(&error) => {
+                    self.open.iter_mut().for_each(|open| open.repeat = true);
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error.context(format!("{} of {}", self.role.device, self.role.uid))),
+            }
+        }
+    }
+
+    /// One connection, to its end; `Ok` when all is done.
+    async fn visit(&mut self, address: SocketAddr, heads: &Heads) -> Result<()> {
+        let point = |conv: &String| {
+            let place = self.places.get(conv);
+            place.map_or(ResumePoint { epoch: 1, seq: 0 }, |place| ResumePoint { epoch: place.epoch, seq: place.upto })
+        };
+        let resume = self.role.convs.iter().map(|conv| (conv.clone(), point(conv))).collect();
+        let login = Login {
+            token: self.role.token.clone(),
+            device: self.role.device.clone(),
+            resume,
+            format: self.role.format,
+        };
+        // What came above a hole comes again.
+        self.places.values_mut().for_each(|place| place.above.clear());
+        let (mut peer, connected) = Peer::connect(address, &login).await?;
+        for (conv, _) in connected.recovered.iter().filter(|(_, recovered)| !**recovered) {
+            self.read_on(&mut peer, conv).await?;
+        }
+        self.orders.connections.fetch_add(1, Ordering::Relaxed);
+        let mut flying: BTreeMap<u64, Open> = BTreeMap::new();
+        for open in self.open.clone() {
+            let id = self.send(&mut peer, &open).await?;
+            flying.insert(id, open);
+        }
+        let mut heard = Instant::now();
+        loop {
+            while let Some(open) = self.compose() {
+                let id = self.send(&mut peer, &open).await?;
+                self.open.push_back(open.clone());
+                flying.insert(id, open);
+            }
+            if self.is_done(heads) {
+                return Ok(());
+            }
+            let packet = match peer.next_within(LOOK).await {
+                Ok(packet) => packet,
+                Err(error) if !error.is::<Elapsed>() => return Err(error),
+                Err(_) if heads.get().is_some() && heard.elapsed() > SILENCE_MAX => {
+                    bail!("nothing comes: {}", self.standing(heads));
+                }
+                Err(_) => continue,
+            };
+            heard = Instant::now();
+            self.take(&mut peer, packet, &mut flying).await?;
+        }
+    }
+
+    /// The next send, if the window and the orders allow one: targets in turn.
+    fn compose(&mut self) -> Option<Open> {
+        let targets = self.role.targets.len();
+        if targets == 0 || self.orders.stop.load(Ordering::Relaxed) || self.open.len() >= WINDOW * targets {
+            return None;
+        }
+        self.next += 1;
+        let (uid, device, n) = (&self.role.uid, &self.role.device, self.next);
+        let client_msg_id = format!("{uid}-{device}-{n}");
+        Some(Open {
+            target: n as usize % targets,
+            body: format!("message {client_msg_id}"),
+            client_msg_id,
+            repeat: false,
+        })
+    }
+
+    async fn send(&mut self, peer: &mut Peer, open: &Open) -> Result<u64> {
+        let Some((target, conv)) = self.role.targets.get(open.target) else { bail!("no such target") };
+        let mut command = peer::send(target, &open.client_msg_id, &open.body);
+        if let Some(send) = &mut command.send {
+            send.retry = open.repeat;
+        }
+        let attempt =
+            Attempt { conv: conv.clone(), client_msg_id: open.client_msg_id.clone(), body: open.body.clone() };
+        // Written down before it goes out: a cut write may have arrived.
+        if let Some(session) = self.sessions.last_mut() {
+            session.attempts.push(attempt);
+        }
+        peer.command(command).await
+    }
+
+    async fn take(&mut self, peer: &mut Peer, packet: ServerPacket, flying: &mut BTreeMap<u64, Open>) -> Result<()> {
+        if let Some(message) = &packet.message {
+            self.see(peer, message).await?;
+        }
+        if let Some(page) = &packet.messages {
+            for message in &page.items {
+                self.see(peer, message).await?;
+            }
+            if packet.id != 0 && page.more {
+                self.read_on(peer, &page.conv).await?;
+            }
+        }
+        if let Some(resync) = &packet.resync {
+            self.resyncs += 1;
+            self.read_on(peer, &resync.conv).await?;
+        }
+        if let Some(sent) = &packet.sent {
+            let Some(open) = flying.remove(&packet.id) else { bail!("an answer to nothing: {packet:?}") };
+            self.answered(&open, sent);
+        }
+        if let Some(error) = &packet.error {
+            self.refused(error)?;
+        }
+        Ok(())
+    }
+
+    async fn see(&mut self, peer: &mut Peer, message: &Message) -> Result<()> {
+        if let Some(session) = self.sessions.last_mut() {
+            session.seen.entry(message.conv.clone()).or_default().push(Item::from(message));
+        }
+        let place = self.places.entry(message.conv.clone()).or_default();
+        place.add(message.epoch, message.seq);
+        if place.upto >= place.told + ACK_EVERY {
+            place.told = place.upto;
+            let ack = Point { conv: message.conv.clone(), epoch: place.epoch, seq: place.upto };
+            peer.commands(&[Command { ack: Some(ack), ..Command::default() }]).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the page above what is there.
+    async fn read_on(&mut self, peer: &mut Peer, conv: &str) -> Result<()> {
+        let sync = Sync { conv: conv.to_owned(), after_seq: self.upto(conv), ..Sync::default() };
+        peer.command(Command { sync: Some(sync), ..Command::default() }).await?;
+        Ok(())
+    }
+
+    fn answered(&mut self, open: &Open, sent: &Sent) {
+        self.open.retain(|other| other.client_msg_id != open.client_msg_id);
+        self.places.entry(sent.conv.clone()).or_default().add(sent.epoch, sent.seq);
+        if let Some(session) = self.sessions.last_mut() {
+            session.acknowledged.push(Acknowledged::of(&open.client_msg_id, sent));
+        }
+        self.orders.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A refusal for a while ends the connection: what was not answered is then repeated in its old order,
+    /// and no send that the server passed over is among those whose order counts.
+    fn refused(&mut self, error: &ErrorReply) -> Result<()> {
+        if !error.temporary {
+            bail!("refused for good: {error:?}");
+        }
+        self.busy += 1;
+        if let Some(session) = self.sessions.last_mut() {
+            let open: BTreeSet<&str> = self.open.iter().map(|open| open.client_msg_id.as_str()).collect();
+            session.attempts.retain(|attempt| !open.contains(attempt.client_msg_id.as_str()));
+        }
+        Err(Ended { code: None }.into())
+    }
+
+    fn is_done(&self, heads: &Heads) -> bool {
+        let Some(heads) = heads.get() else { return false };
+        let wanted = |conv: &String| heads.get(conv).copied().unwrap_or(0);
+        self.open.is_empty() && self.role.convs.iter().all(|conv| self.upto(conv) >= wanted(conv))
+    }
+
+    /// For people: what is missing.
+    fn standing(&self, heads: &Heads) -> String {
+        let last = self.sessions.last();
+        let seen: BTreeMap<&String, Option<(u64, u64)>> = last
+            .iter()
+            .flat_map(|session| &session.seen)
+            .map(|(conv, items)| (conv, items.first().zip(items.last()).map(|(first, last)| (first.seq, last.seq))))
+            .collect();
+        let (open, resyncs) = (self.open.len(), self.resyncs);
+        let heads = heads.get();
+        let places: BTreeMap<&String, (u64, usize)> =
+            self.places.iter().map(|(conv, place)| (conv, (place.upto, place.above.len()))).collect();
+        format!("{open} unanswered, {resyncs} resyncs, {places:?} of {heads:?}, on the last connection {seen:?}")
+    }
+
+    fn upto(&self, conv: &str) -> u64 {
+        self.places.get(conv).map_or(0, |place| place.upto)
+    }
+}
+
+/// Where each conversation ends, once that is known; shared by all walkers of a test.
+#[derive(Debug, Clone, Default)]
+pub struct Heads(Arc<std::sync::OnceLock<BTreeMap<String, u64>>>);
+
+impl Heads {
+    /// Tells them.
+    pub fn tell(&self, heads: BTreeMap<String, u64>) {
+        // Told once, by the test.
+        let _ = self.0.set(heads);
+    }
+
+    fn get(&self) -> Option<&BTreeMap<String, u64>> {
+        self.0.get()
+    }
+}
+
+/// Whether the connection broke, or was never there, rather than something being wrong.
+fn is_breakage(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    let is_away = text.contains("closed without an answer") || text.contains("upgrade answered 503");
+    is_away || error.is::<Ended>() || error.is::<std::io::Error>()
+}

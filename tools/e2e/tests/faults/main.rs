@@ -1,0 +1,8 @@
+//! What the server survives: kills, a full disk, SIGTERM under load, a group whose members do not read.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod big_group;
+mod disk_full;
+mod drain;
+mod kill_restart;
+mod load;

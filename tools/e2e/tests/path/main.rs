@@ -1,0 +1,9 @@
+//! The path as clients meet it: offline devices, transient traffic, membership, devices, hostile input.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod devices;
+mod hostile;
+mod membership;
+mod offline;
+mod receipts;
+mod transient;
