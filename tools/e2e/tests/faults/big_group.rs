@@ -45,7 +45,13 @@ async fn read_in_order(mut peer: Peer, format: Format, conv: String, last: u64, 
     loop {
         let payload = match peer.wire().frame_within(LIMIT).await.unwrap() {
             Frame::Text(payload) | Frame::Binary(payload) => payload,
-            Frame::Ping(_) => continue,
+            // Any word of ours says that we live.
+            Frame::Ping(_) => {
+                let ping = ringway_engine::packet::schema::Empty {};
+                let alive = ringway_engine::packet::schema::Command { ping: Some(ping), ..Default::default() };
+                peer.command(alive).await.unwrap();
+                continue;
+            }
             other => panic!("{other:?}"),
         };
         let mut seqs = Vec::new();

@@ -36,7 +36,7 @@ async fn joins_and_leaves_reach_live_sessions_within_two_seconds() {
     // What was said before the join is not for those who join.
     let is_shown = |packet: &ringway_engine::packet::schema::ServerPacket| {
         let items = packet.messages.iter().flat_map(|page| &page.items).chain(&packet.message);
-        items.cloned().find(|message| message.kind != "system")
+        items.into_iter().find(|message| message.kind != "system").cloned()
     };
     let first = cem.wait(is_shown).await.unwrap();
     assert_eq!((first.seq, first.body.as_str()), (sent.seq, "hello cem"));
