@@ -1,4 +1,5 @@
-//! The path as clients meet it: offline devices, transient traffic, membership, devices, hostile input.
+//! The path as clients meet it: offline devices, transient traffic, membership, devices, repeats, hostile
+//! input.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod devices;
@@ -6,4 +7,5 @@ mod hostile;
 mod membership;
 mod offline;
 mod receipts;
+mod repeats;
 mod transient;
