@@ -40,7 +40,7 @@ settings! {
             "Connections from trusted peers begin with a PROXY protocol version 2 header.";
         allowed_origins: Vec<String> = Vec::new(), "", None, reload,
             "Origins of web pages that may connect besides those of the gateway's own host, like \
-             \"https://chat.example\"; \"*\" allows any.";
+             `https://chat.example`; \"*\" allows any.";
         trusted_peers: Vec<String> = Vec::new(), "addresses or networks", None, reload,
             "Balancers whose PROXY header and X-Forwarded-For are believed, like \"10.0.0.0/8\". The HTTP API takes \
              a change at its next start.";
@@ -85,7 +85,7 @@ settings! {
         failed_logins_per_minute_max: u64 = 10, "a minute", Some((1, COUNT_MAX)), restart,
             "Failed logins from one address, and into one account. Past it: HTTP 429.";
         cors_origins: Vec<String> = Vec::new(), "", None, restart,
-            "Origins of web pages that may call the API besides its own, like \"https://chat.example\".";
+            "Origins of web pages that may call the API besides its own, like `https://chat.example`.";
         public_ws_url: String = String::new(), "URL", None, restart,
             "The WebSocket address told to clients, like \"wss://im.example/v1/ws\". Empty: that of gateway.listen.";
     }
