@@ -10,3 +10,5 @@ pub mod limits;
 pub mod ports;
 pub mod sqlite;
 pub mod token;
+
+mod hmac;

@@ -16,6 +16,8 @@ use ringway_engine::limits::TOKEN_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::hmac;
+
 const AUDIENCE: &str = "ringway";
 const KEY_BYTES: usize = 32;
 
@@ -88,6 +90,7 @@ impl TokenKey {
     /// A key from its bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Self {
+        hmac::choose_provider();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.validate_exp = false;
         validation.set_audience(&[AUDIENCE]);

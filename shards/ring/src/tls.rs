@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::ring;
 use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::version::{TLS12, TLS13};
@@ -110,14 +110,14 @@ impl TlsConfig {
     }
 
     fn build(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig, rustls::Error> {
-        let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
         server.max_early_data_size = 0;
         server.session_storage = Arc::new(NoServerSessionStorage {});
-        server.ticketer = aws_lc_rs::Ticketer::new()?;
+        server.ticketer = ring::Ticketer::new()?;
         server.send_tls13_tickets = 1;
         Ok(server)
     }

@@ -44,7 +44,7 @@ impl Files {
     }
 
     fn client(&self, version: &'static SupportedProtocolVersion, alpn: &[&[u8]]) -> ClientConfig {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()

@@ -21,6 +21,7 @@ mod event;
 mod link;
 mod message_id;
 mod options;
+mod tls;
 mod token;
 
 pub use acks::AckMode;

@@ -48,6 +48,8 @@ fn main() -> ExitCode {
     let Some(command) = Cli::parse().command else {
         return report(Cli::command().print_help().map_err(|error| Failure::Failed(error.into())));
     };
+    // Every part finds the process's one TLS library here. It fails only when it was chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     report(match command {
         Command::Up(args) => up::run(&args),
         Command::Chat(args) => chat::run(args).map_err(Failure::Failed),

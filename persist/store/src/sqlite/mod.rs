@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{SqlSafeStr as _, Sqlite, SqlitePool, Transaction};
 use thiserror::Error;
 use tokio::sync::Notify;
 
@@ -41,7 +42,16 @@ pub const FORMAT_VERSION: u64 = 1;
 /// Name of the database file in the data folder.
 pub const FILE_NAME: &str = "ringway.db";
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+/// Steps from an empty database to [`FORMAT_VERSION`]: version, name, SQL.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "path", include_str!("../../migrations/0001_path.sql"))];
+
+fn migrations() -> Migrator {
+    // Without sqlx's macro, which would build SQLite once more, for the compiler.
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.map(migration).into())
+}
 
 /// Why the database does not open.
 #[derive(Debug, Error)]
@@ -113,7 +123,7 @@ impl Database {
             writer.close().await;
             return Err(OpenError::Newer { path, found });
         }
-        MIGRATIONS.run(&writer).await.map_err(|error| failed(error.into()))?;
+        migrations().run(&writer).await.map_err(|error| failed(error.into()))?;
         drop(lock);
         let readers = pool()
             .max_connections(SQLITE_READERS_MAX)

@@ -98,6 +98,7 @@ impl Api {
         if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
             return Err(wrong());
         }
+        crate::tls::choose_provider();
         let mut builder = reqwest::Client::builder().timeout(Duration::from_millis(TIMEOUT_MS));
         if is_loopback(&parsed) {
             // A proxy of the environment does not reach this machine's own ports.

@@ -100,6 +100,7 @@ async fn attempt(dial: Dial) -> Result<Dialed, End> {
         .max_message_size(Some(INBOUND_BYTES_MAX))
         .max_frame_size(Some(INBOUND_BYTES_MAX))
         .read_buffer_size(16 * 1024);
+    crate::tls::choose_provider();
     let (mut socket, _) =
         connect_async_tls_with_config(request, Some(config), true, dial.connector).await.map_err(refused_upgrade)?;
 

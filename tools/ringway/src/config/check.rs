@@ -3,7 +3,6 @@
 use anyhow::{Context as _, bail};
 use ringway_api::Network;
 use ringway_ring::proxy::TrustedPeers;
-use tracing_subscriber::EnvFilter;
 
 use super::table::Config;
 
@@ -41,7 +40,7 @@ pub(super) fn check(config: &Config) -> anyhow::Result<()> {
     if config.data.folder.as_os_str().is_empty() {
         bail!("data.folder is empty");
     }
-    EnvFilter::try_new(&config.log.level).with_context(|| format!("log.level {:?}", config.log.level))?;
+    crate::log::filter(&config.log.level)?;
     Ok(())
 }
 
@@ -77,5 +76,6 @@ mod tests {
         check_refused(|config| config.api.cors_origins = vec!["*".into()], "api.cors_origins");
         check_refused(|config| config.gateway.allowed_origins = vec!["https://a/b".into()], "gateway.allowed_origins");
         check_refused(|config| config.log.level = "info,=".into(), "log.level");
+        check_refused(|config| config.log.level = "inof".into(), "neither a level nor");
     }
 }

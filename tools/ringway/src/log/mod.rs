@@ -7,11 +7,12 @@ mod writer;
 
 use std::io::IsTerminal as _;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
+use tracing_subscriber::{Layer as _, Registry, fmt};
 
 use crate::config::{Config, LogFormat};
 use writer::Lines;
@@ -19,7 +20,7 @@ use writer::Lines;
 /// The running log.
 #[derive(Debug)]
 pub(crate) struct Log {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
     lines: Lines,
 }
 
@@ -55,6 +56,18 @@ impl Log {
     }
 }
 
-fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(level).with_context(|| format!("log.level {level:?}"))
+/// Reads a level for all, or levels of modules: `info`, `warn,ringway_gateway=debug`.
+///
+/// # Errors
+/// It is neither. Stricter than the library, to which a mistyped level is the name of a module.
+pub(crate) fn filter(level: &str) -> anyhow::Result<Targets> {
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
+    let is_known = |part: &str| match part.split_once('=') {
+        Some((module, level)) => !module.is_empty() && is_level(level),
+        None => is_level(part),
+    };
+    if let Some(part) = level.split(',').find(|part| !is_known(part)) {
+        bail!("log.level {level:?}: {part:?} is neither a level nor module=level");
+    }
+    level.parse().with_context(|| format!("log.level {level:?}"))
 }

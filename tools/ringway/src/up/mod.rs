@@ -89,8 +89,6 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
 }
 
 fn prepare_and_serve(sources: &Sources, config: Config, log: &Log) -> anyhow::Result<()> {
-    // Fails only when there is a provider already, which is then this one.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     machine::raise_descriptors();
     machine::end_with_vital_threads();
     machine::check(&config)?;

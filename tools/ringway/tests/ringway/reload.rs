@@ -61,7 +61,7 @@ fn make_certificate(certificate: &Path, key: &Path) -> CertificateDer<'static> {
 
 /// The certificate that a client which trusts only `trusted` is shown.
 fn served(address: &str, trusted: &CertificateDer<'static>) -> CertificateDer<'static> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let config = ClientConfig::builder_with_provider(provider)
