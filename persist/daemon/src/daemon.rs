@@ -4,7 +4,7 @@
 //!  new ──recover──► ready (everything in the log has its number) ──run──► consuming ──stop──► drained
 //! ```
 //!
-//! `recover` comes before anything is sent; it does not wait for the archive. `run` is three loops in one
+//! `recover` comes before anything is sent; it does not wait for the archive. `run` is three loops and the state's warm-up in one
 //! future: consume, relay, upkeep. Dropping it loses nothing: what was not committed is done again by
 //! the next one.
 
@@ -138,12 +138,25 @@ impl Daemon {
             let _ = failed.send(true);
             consumed
         };
-        let (consumed, (), ()) =
-            tokio::join!(consume, relay::run(self, &*gateways, both_stop.clone()), self.upkeep(both_stop));
+        let (consumed, (), (), ()) = tokio::join!(
+            consume,
+            relay::run(self, &*gateways, both_stop.clone()),
+            self.upkeep(both_stop.clone()),
+            self.warm_up(both_stop),
+        );
         if let Err(error) = self.ports.upkeep.flush_cursors().await {
             tracing::warn!(%error, "cursors of the last moment are not written; devices are sent what they have again");
         }
         consumed
+    }
+
+    async fn warm_up(&self, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            warm = self.ports.upkeep.warm_up() => if let Err(error) = warm {
+                tracing::warn!(%error, "what was sent lately is not read; repeats are looked up one by one");
+            },
+            () = crate::backoff::stopped(&mut stop) => {}
+        }
     }
 
     async fn upkeep(&self, mut stop: watch::Receiver<bool>) {

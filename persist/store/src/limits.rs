@@ -34,9 +34,11 @@ pub const CONVERSATION_SEQ_MAX: u64 = (1 << 32) - 1;
 pub const CONVERSATIONS_CACHED_MAX: usize = 200_000;
 /// A conversation without unarchived messages and unused for this long is forgotten.
 pub const CONVERSATION_IDLE_MS: u64 = 60_000;
-/// Client message ids loaded into the window at start, newest first. Older ones are asked of the archive
-/// until the window has covered its time by itself.
+/// Client message ids loaded into the window at start, newest first. Older ones follow while the node
+/// serves; until then sends are asked of the archive.
 pub const DEDUP_LOADED_MAX: usize = 100_000;
+/// Client message ids read at once by what follows: the mutex is held for some 100 µs.
+pub const DEDUP_READ_MAX: usize = 4_096;
 /// Filters of forgotten client message ids, one per [`DEDUP_FILTER_ENTRIES`] of them. Past it the oldest
 /// goes, and messages that it could have known are asked of the archive.
 pub const DEDUP_FILTERS_MAX: usize = 64;

@@ -140,6 +140,30 @@ impl DedupWindow {
         }
     }
 
+    /// From when on the window tells of every message.
+    pub(super) fn covered_from_ms(&self) -> u64 {
+        self.covered_from_ms
+    }
+
+    /// Takes in sends from before `known_from_ms`, which is where the window began when they were read: it
+    /// begins at `from_ms` after. False when it begins elsewhere by now, or has no room: then it stays as it is.
+    pub(super) fn cover(&mut self, known_from_ms: u64, from_ms: u64, sends: &[(SendKey, u64)]) -> bool {
+        let room = (self.filters_max.saturating_sub(self.filters.len())).saturating_mul(DEDUP_FILTER_ENTRIES);
+        if self.covered_from_ms != known_from_ms || sends.len() > room {
+            return false;
+        }
+        for (key, ts_ms) in sends {
+            if self.filters.front().is_none_or(|filter| filter.entries >= DEDUP_FILTER_ENTRIES) {
+                self.filters.push_front(Filter::new());
+            }
+            if let Some(filter) = self.filters.front_mut() {
+                filter.insert(*key, *ts_ms);
+            }
+        }
+        self.covered_from_ms = from_ms;
+        true
+    }
+
     /// What is known of a message with this key, id and time.
     pub(super) fn lookup(&self, key: SendKey, msg_id: u64, ts_ms: u64) -> Lookup {
         if let Some(number) = self.overtaken.get(&msg_id).filter(|_| !self.overtaken.is_empty()) {
@@ -267,6 +291,23 @@ mod tests {
         assert_eq!(window.lookup(key, 1, 50), Lookup::Known(number(1, 50)));
         window.archived(key, 1);
         assert_eq!(window.lookup(key, 2, 51 + DEDUP_MS), Lookup::Known(number(2, 51 + DEDUP_MS)));
+    }
+
+    #[test]
+    fn a_window_that_takes_in_earlier_sends_asks_for_those_alone() {
+        let send_keys = SendKeys::default();
+        let key = |n: u64| send_keys.key("c", "a", &n.to_string());
+        let mut window = DedupWindow::new(900);
+        assert_eq!(window.lookup(key(1), 9, 1_000), Lookup::Ask, "it may repeat what is not here");
+        assert!(!window.cover(800, 700, &[(key(1), 750)]), "read for another beginning");
+        assert!(window.cover(900, 500, &[(key(1), 850), (key(2), 600)]));
+        assert!(window.cover(500, 0, &[(key(3), 100)]));
+        for repeated in 1..=3 {
+            assert_eq!(window.lookup(key(repeated), 9, 1_000), Lookup::Ask);
+        }
+        assert_eq!(window.lookup(key(4), 9, 1_000), Lookup::New);
+        window.forget(850 + DEDUP_MS + LATENESS_MS + 1);
+        assert_eq!(window.lookup(key(4), 9, 851), Lookup::Ask, "what was taken in is forgotten in its time");
     }
 
     #[test]

@@ -30,11 +30,11 @@ use ringway_engine::snowflake::made_at_ms;
 use super::dedup::{DedupWindow, SendKey, SendKeys};
 use super::marks::Marks;
 use super::tails::Tails;
-use crate::limits::DEDUP_LOADED_MAX;
+use crate::limits::{DEDUP_LOADED_MAX, DEDUP_READ_MAX};
 use crate::ports::{
     ArchiveBatch, CursorUpdate, DevicePoint, Numbered, Page, PageFrom, SharedState, StoreError, Upkeep,
 };
-use crate::sqlite::{self, Database};
+use crate::sqlite::{self, Database, RecentSend};
 
 /// Messages handled under one hold of the mutex: others wait for well under a millisecond.
 const LOCKED_MESSAGES_MAX: usize = 256;
@@ -58,7 +58,17 @@ pub struct EmbeddedState {
     pub(super) database: Database,
     pub(super) keys: SendKeys,
     memory: Mutex<Memory>,
+    unread: Option<Unread>,
     swept_ms: AtomicU64,
+}
+
+/// Sends that a new message may repeat and that are not in the window yet.
+#[derive(Debug, Clone, Copy)]
+struct Unread {
+    /// Their message ids are below.
+    before: u64,
+    /// They were taken at or after this time.
+    horizon_ms: u64,
 }
 
 impl EmbeddedState {
@@ -67,12 +77,15 @@ impl EmbeddedState {
     /// # Errors
     /// The database could not answer.
     pub async fn open(database: Database) -> Result<Self, StoreError> {
-        let recent = sqlite::recent_sends(&database, DEDUP_LOADED_MAX).await?;
+        Self::open_bounded(database, DEDUP_LOADED_MAX).await
+    }
+
+    async fn open_bounded(database: Database, loaded_max: usize) -> Result<Self, StoreError> {
+        let recent = sqlite::sends_before(&database, u64::MAX, loaded_max).await?;
         let newest_ms = recent.iter().map(|send| send.number.ts_ms).max().unwrap_or(0);
         let horizon_ms = newest_ms.saturating_sub(DEDUP_MS);
-        // Message ids rise with time, so what was not loaded was taken before the oldest id was made.
-        let oldest = recent.last().filter(|_| recent.len() == DEDUP_LOADED_MAX);
-        let loaded_from_ms = oldest.map_or(0, |oldest| made_at_ms(oldest.number.msg_id) + 1);
+        let oldest = recent.last().filter(|_| recent.len() == loaded_max);
+        let loaded_from_ms = oldest.map_or(0, covered_from_ms);
         let keys = SendKeys::default();
         let mut dedup = DedupWindow::new(horizon_ms.max(loaded_from_ms));
         for send in recent.iter().rev().filter(|send| send.number.ts_ms >= horizon_ms) {
@@ -86,12 +99,37 @@ impl EmbeddedState {
             owed: Vec::new(),
             owed_ids: HashSet::new(),
         };
-        Ok(Self { database, keys, memory: Mutex::new(memory), swept_ms: AtomicU64::new(0) })
+        let unread = oldest.filter(|_| loaded_from_ms > horizon_ms);
+        let unread = unread.map(|oldest| Unread { before: oldest.number.msg_id, horizon_ms });
+        Ok(Self { database, keys, memory: Mutex::new(memory), unread, swept_ms: AtomicU64::new(0) })
+    }
+
+    /// Takes what `open` left out into the window, latest first.
+    async fn read_unread(&self, at_once: usize) -> Result<(), StoreError> {
+        let Some(Unread { mut before, horizon_ms }) = self.unread else { return Ok(()) };
+        loop {
+            let known_from_ms = self.memory().dedup.covered_from_ms();
+            let sends = sqlite::sends_before(&self.database, before, at_once).await?;
+            let oldest = sends.last().filter(|_| sends.len() == at_once);
+            let from_ms = oldest.map_or(horizon_ms, covered_from_ms).max(horizon_ms);
+            let key = |send: &RecentSend| self.keys.key(&send.conv, &send.from, &send.client_msg_id);
+            let keys: Vec<(SendKey, u64)> = sends.iter().map(|send| (key(send), send.number.ts_ms)).collect();
+            // A window that let something go meanwhile reaches no further back than that.
+            if !self.memory().dedup.cover(known_from_ms, from_ms, &keys) || from_ms == horizon_ms {
+                return Ok(());
+            }
+            before = oldest.map_or(0, |oldest| oldest.number.msg_id);
+        }
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Message ids rise with time: with this send as the oldest one read, all that was taken from here on is.
+fn covered_from_ms(oldest: &RecentSend) -> u64 {
+    made_at_ms(oldest.number.msg_id) + 1
 }
 
 pub(super) fn now_ms() -> u64 {
@@ -184,6 +222,10 @@ impl Upkeep for EmbeddedState {
         raised
     }
 
+    async fn warm_up(&self) -> Result<(), StoreError> {
+        self.read_unread(DEDUP_READ_MAX).await
+    }
+
     fn forget_idle(&self, now_ms: u64) {
         loop {
             // The mutex is free between two steps.
@@ -196,5 +238,48 @@ impl Upkeep for EmbeddedState {
             self.swept_ms.store(now_ms, Relaxed);
             self.memory().tails.forget_idle(now_ms);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::message;
+    use crate::embedded::dedup::Lookup;
+    use crate::ports::{Archive as _, LogOffset, NumberedMessage};
+    use crate::sqlite::SqliteArchive;
+    use ringway_engine::snowflake::Snowflake;
+
+    const NOW_MS: u64 = 1_800_000_000_000;
+
+    #[tokio::test]
+    async fn sends_that_a_start_left_out_are_known_after_the_warm_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).await.unwrap();
+        let mut ids = Snowflake::new(0, 0);
+        // The first is past the window's time when the last is taken.
+        let events: Vec<_> = (0..100_u64)
+            .map(|n| {
+                let ts_ms = NOW_MS + n * DEDUP_MS / 98;
+                message("p2p:a:b", "a", &n.to_string(), ids.next_id(ts_ms), ts_ms)
+            })
+            .collect();
+        let messages = (1..).zip(&events).map(|(seq, event)| NumberedMessage { event: event.clone(), epoch: 1, seq });
+        let batch =
+            ArchiveBatch { messages: messages.collect(), next_offset: LogOffset(100), ..ArchiveBatch::default() };
+        SqliteArchive::new(database.clone()).commit(&batch).await.unwrap();
+
+        let state = EmbeddedState::open_bounded(database, 10).await.unwrap();
+        let now_ms = events[99].ts_ms + 1;
+        let fresh = state.keys.key("p2p:a:b", "a", "fresh");
+        assert_eq!(state.memory().dedup.lookup(fresh, 7, now_ms), Lookup::Ask);
+        state.read_unread(7).await.unwrap();
+        assert_eq!(state.memory().dedup.lookup(fresh, 7, now_ms), Lookup::New);
+        let repeated = |n: usize| message("p2p:a:b", "a", &n.to_string(), 7, now_ms);
+        for n in 5..100 {
+            let number = state.number(&[repeated(n)]).await.unwrap()[0];
+            assert_eq!((number.seq, number.duplicate), (n as u64 + 1, true));
+        }
+        assert_eq!(state.number(&[repeated(0)]).await.unwrap()[0].seq, 101, "after its time it is a new message");
     }
 }

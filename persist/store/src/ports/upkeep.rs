@@ -16,6 +16,13 @@ pub trait Upkeep: Send + Sync {
     /// The store could not answer; they are kept for the next call.
     async fn flush_cursors(&self) -> Result<(), StoreError>;
 
+    /// Reads what makes other calls quicker, while they go on; the daemon calls it once, at its start.
+    /// Dropping it leaves them as they are.
+    ///
+    /// # Errors
+    /// The store could not answer; other calls then ask it themselves.
+    async fn warm_up(&self) -> Result<(), StoreError>;
+
     /// Forgets what was not used for a while and can be read again. `now_ms` is Unix time.
     fn forget_idle(&self, now_ms: u64);
 }

@@ -73,12 +73,18 @@ pub(crate) struct RecentSend {
     pub(crate) number: HeldNumber,
 }
 
-/// The archived sends with the highest message ids, at most `limit`, falling.
-pub(crate) async fn recent_sends(database: &Database, limit: usize) -> Result<Vec<RecentSend>, StoreError> {
+/// The archived sends with the highest message ids below `before`, at most `limit`, falling.
+pub(crate) async fn sends_before(
+    database: &Database,
+    before: u64,
+    limit: usize,
+) -> Result<Vec<RecentSend>, StoreError> {
     let rows: Vec<(String, String, String, i64, i64, i64, i64)> = sqlx::query_as(
         "SELECT c.conv, m.sender, m.client_msg_id, m.key, m.epoch, m.msg_id, m.ts_ms \
-         FROM messages m CROSS JOIN conversations c ON c.id = m.conv ORDER BY m.msg_id DESC LIMIT ?1",
+         FROM messages m CROSS JOIN conversations c ON c.id = m.conv WHERE m.msg_id < ?1 \
+         ORDER BY m.msg_id DESC LIMIT ?2",
     )
+    .bind(signed(before))
     .bind(signed(limit as u64))
     .fetch_all(&database.readers)
     .await

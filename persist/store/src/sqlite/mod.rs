@@ -31,7 +31,7 @@ use crate::ports::StoreError;
 
 pub use archive::SqliteArchive;
 pub(crate) use conversations::{
-    HeldNumber, ListRow, heads, list, messages_at, names, own_counts, places, recent_sends, sends, times,
+    HeldNumber, ListRow, RecentSend, heads, list, messages_at, names, own_counts, places, sends, sends_before, times,
 };
 pub(crate) use cursors::raise as raise_cursors;
 pub use directory::SqliteDirectory;
