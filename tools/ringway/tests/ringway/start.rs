@@ -25,6 +25,8 @@ fn the_ready_line_names_every_address_and_they_answer() {
     }
     assert!(node.url("ws").starts_with("ws://127.0.0.1:") && node.url("ws").ends_with("/v1/ws"));
     assert_eq!(node.url("page"), format!("{}/", node.url("api")));
+    // The HTTP client asks for a TLS library even for plain requests; fails when another test chose it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     block_on(async {
         let ready = reqwest::get(format!("{}/readyz", node.url("admin"))).await.unwrap();
         assert_eq!(ready.status(), 200);
