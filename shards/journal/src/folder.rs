@@ -13,6 +13,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
@@ -24,7 +25,9 @@ const MAKING_NAME: &str = "making.tmp";
 const SPARE_NAME: &str = "spare.tmp";
 const SEGMENT_EXTENSION: &str = "seg";
 /// Prewriting flushes after each piece, so that a commit's flush never waits behind a whole segment.
-const PREWRITE_PIECE_BYTES: usize = 1024 * 1024;
+const PREWRITE_PIECE_BYTES: usize = 256 * 1024;
+/// How much longer than a piece takes the disk is left alone after it.
+const PREWRITE_PAUSES: u32 = 4;
 
 /// The name of the segment that starts with this ordinal.
 pub(crate) fn segment_path(folder: &Path, first_ordinal: u64) -> PathBuf {
@@ -85,9 +88,9 @@ pub(crate) fn sync(folder: &Path) -> io::Result<()> {
 
 /// Writes a spare file of `bytes` zeros, so that later writes into it change no metadata. On failure
 /// nothing stays behind. `stop` ends it early with `Interrupted`.
-pub(crate) fn make_spare(folder: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+pub(crate) fn make_spare(folder: &Path, bytes: u64, demand: &Demand) -> io::Result<()> {
     let making = folder.join(MAKING_NAME);
-    let made = prewrite(&making, bytes, stop)
+    let made = prewrite(&making, bytes, demand)
         .and_then(|()| std::fs::rename(&making, spare_path(folder)))
         .and_then(|()| sync(folder));
     if made.is_err() {
@@ -96,7 +99,16 @@ pub(crate) fn make_spare(folder: &Path, bytes: u64, stop: &AtomicBool) -> io::Re
     made
 }
 
-fn prewrite(path: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+/// What the rest of the journal wants of a prewrite under way.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    /// The journal ends: no more is needed.
+    pub(crate) stop: AtomicBool,
+    /// Somebody waits for the file.
+    pub(crate) hurry: AtomicBool,
+}
+
+fn prewrite(path: &Path, bytes: u64, demand: &Demand) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     // Asks for the whole room first: a full disk says so at once, not after most of it was written.
     match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
@@ -106,13 +118,18 @@ fn prewrite(path: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
     let zeros = vec![0; PREWRITE_PIECE_BYTES];
     let mut left = bytes;
     while left > 0 {
-        if stop.load(Ordering::Relaxed) {
+        if demand.stop.load(Ordering::Relaxed) {
             return Err(ErrorKind::Interrupted.into());
         }
+        let began = Instant::now();
         let piece = usize::try_from(left).map_or(PREWRITE_PIECE_BYTES, |left| left.min(PREWRITE_PIECE_BYTES));
         file.write_all(zeros.get(..piece).unwrap_or(&zeros))?;
         file.sync_data()?;
         left -= piece as u64;
+        if !demand.hurry.load(Ordering::Relaxed) {
+            // A commit that is flushed meanwhile waits for this piece too; most find the disk free.
+            std::thread::sleep(began.elapsed() * PREWRITE_PAUSES);
+        }
     }
     file.sync_all()
 }

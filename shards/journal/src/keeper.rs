@@ -1,7 +1,7 @@
 //! The keeper: lets released segments go and has the next segment file ready before it is needed.
 //!
 //! A task of the journal thread; the file work itself runs on glommio's blocking thread, so that it holds
-//! up neither commits nor reads. Woken by `release`, by a rotation and by a writer that wants a spare.
+//! up neither commits nor reads. Woken by `release`, by a rotation and by a writer that wants a spare, or will soon.
 //!
 //! Segments go strictly from the oldest on, and the folder is flushed after each, so that a power cut
 //! never leaves a hole between segments.
@@ -16,7 +16,7 @@ use crate::state::{Core, Spare};
 
 /// Runs until the journal stops.
 pub(crate) async fn run(core: Rc<Core>) {
-    while !core.stopping.load(Relaxed) {
+    while !core.demand.stop.load(Relaxed) {
         while let_go_of_one(&core).await {}
         core.state.borrow_mut().cache.release(core.shared.released.load(Relaxed));
         provide_spare(&core).await;
@@ -71,21 +71,27 @@ async fn let_go_of_one(core: &Core) -> bool {
     true
 }
 
-/// Makes the next segment's file if there is none and there is room.
+/// Makes the next segment's file if it is needed soon, there is none and there is room. Until then a segment
+/// that is released may become it: writing a new one costs the disk as much as what will be written into it,
+/// and delays the flushes of those who write.
 async fn provide_spare(core: &Core) {
-    if core.state.borrow().spare != Spare::Absent {
-        return;
-    }
     let config = &core.shared.config;
     let bytes = config.segment_bytes;
+    {
+        let state = core.state.borrow();
+        let needed = core.demand.hurry.load(Relaxed) || state.needs_spare_soon(bytes);
+        if state.spare != Spare::Absent || !needed {
+            return;
+        }
+    }
     if core.disk_bytes() + bytes > config.journal_bytes_max {
         core.state.borrow_mut().refusal = Some(format!("its bound of {} bytes is reached", config.journal_bytes_max));
         core.spare_changed.notify_one();
         return;
     }
     let folder_path = config.folder.clone();
-    let stopping = Arc::clone(&core.stopping);
-    let made = glommio::executor().spawn_blocking(move || folder::make_spare(&folder_path, bytes, &stopping)).await;
+    let demand = Arc::clone(&core.demand);
+    let made = glommio::executor().spawn_blocking(move || folder::make_spare(&folder_path, bytes, &demand)).await;
     match made {
         Ok(()) => core.state.borrow_mut().spare = Spare::Ready { zeroed: true },
         Err(error) if error.kind() == ErrorKind::Interrupted => {}

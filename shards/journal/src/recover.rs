@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use crate::codec::{BLOCK_BYTES, HeaderFault, PlacedCommit, SegmentHeader, SegmentScan, VERSION, scan_segment};
 use crate::config::{FIRST_SEGMENT_BYTES_MAX, JournalConfig};
 use crate::error::OpenError;
-use crate::folder;
+use crate::folder::{self, Demand};
 
 /// What was found when the journal was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,8 @@ pub(crate) fn recover(config: &JournalConfig) -> Result<Found, OpenError> {
 
 fn make_first_segment(config: &JournalConfig) -> io::Result<PathBuf> {
     let bytes = config.segment_bytes.min(FIRST_SEGMENT_BYTES_MAX);
-    folder::make_spare(&config.folder, bytes, &AtomicBool::new(false))?;
+    let demand = Demand { hurry: AtomicBool::new(true), ..Demand::default() };
+    folder::make_spare(&config.folder, bytes, &demand)?;
     let header = SegmentHeader { salt: new_salt()?, first_commit: 0, first_ordinal: 0, zeroed: true };
     let file = OpenOptions::new().write(true).open(folder::spare_path(&config.folder))?;
     file.write_all_at(&header.encode(), 0)?;

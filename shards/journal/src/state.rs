@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use glommio::io::DmaFile;
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::cache::TailCache;
 use crate::codec::{BLOCK_BYTES, PlacedCommit};
 use crate::config::{JournalConfig, READ_SPAN_BYTES_MAX};
+use crate::folder::Demand;
 use crate::stats::Counters;
 
 /// What the journal thread and the handles share.
@@ -103,6 +104,12 @@ impl State {
         self.segments.get(1).is_some_and(|second| second.first_ordinal <= released)
     }
 
+    /// Whether the next segment, of `segment_bytes`, will be written to soon: a quarter of one is left, or less.
+    pub(crate) fn needs_spare_soon(&self, segment_bytes: u64) -> bool {
+        let room_bytes = self.segments.back().map_or(0, Segment::room_bytes) as u64;
+        room_bytes <= segment_bytes / 4
+    }
+
     /// The commits to fetch for a read from `ordinal` on that wants about `bytes_wanted`.
     pub(crate) fn locate(&self, ordinal: u64, bytes_wanted: usize) -> Option<Span> {
         let after = self.segments.partition_point(|segment| segment.first_ordinal <= ordinal);
@@ -131,8 +138,8 @@ pub(crate) struct Core {
     pub(crate) state: RefCell<State>,
     /// Wakes the writer: there is a spare, or a refusal.
     pub(crate) spare_changed: Notify,
-    /// Tells the keeper, and a prewrite under way, to end.
-    pub(crate) stopping: Arc<AtomicBool>,
+    /// Tells the keeper, and a prewrite under way, to hurry or to end.
+    pub(crate) demand: Arc<Demand>,
 }
 
 impl Core {

@@ -8,9 +8,8 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
-use glommio::io::OpenOptions;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -21,7 +20,7 @@ use crate::reader::Read;
 use crate::recover::{Found, Recovery, recover};
 use crate::state::{Core, Segment, Shared, Spare, State};
 use crate::support::Unsupported;
-use crate::writer::{Command, Writer};
+use crate::writer::{Command, Writer, open_options};
 use crate::{folder, keeper, reader};
 
 /// The receiving ends of what handles hold.
@@ -77,7 +76,7 @@ async fn serve(shared: Arc<Shared>, found: Found, ends: Ends, opened: &dyn Fn(Re
     // Each is an error only in that the task's end dropped the sender, which is what is waited for.
     let _ = writer_done.await;
     drop(stop_reader);
-    core.stopping.store(true, Relaxed);
+    core.demand.stop.store(true, Relaxed);
     core.shared.keeper_wake.notify_one();
     let _ = reader_done.await;
     let _ = keeper_done.await;
@@ -105,7 +104,7 @@ async fn open_segments(shared: Arc<Shared>, found: Found) -> Result<Core, OpenEr
         refusal: None,
     };
     for segment in found.segments {
-        let opened = OpenOptions::new().read(true).write(true).dma_open(&segment.path).await;
+        let opened = open_options().dma_open(&segment.path).await;
         let file = opened.map_err(|error| OpenError::Io {
             what: "opening",
             path: segment.path.clone(),
@@ -122,12 +121,7 @@ async fn open_segments(shared: Arc<Shared>, found: Found) -> Result<Core, OpenEr
             file: Rc::new(file),
         });
     }
-    Ok(Core {
-        shared,
-        state: RefCell::new(state),
-        spare_changed: Notify::new(),
-        stopping: Arc::new(AtomicBool::new(false)),
-    })
+    Ok(Core { shared, state: RefCell::new(state), spare_changed: Notify::new(), demand: Arc::default() })
 }
 
 async fn close_segments(core: &Core) {
