@@ -7,7 +7,7 @@ use ringway_engine::ids::{ConversationId, Uid};
 use ringway_store::ports::{ArchiveBatch, DeadLetter, LogOffset, LogRecord, NumberedMessage, SharedState, StoreError};
 
 /// Messages handed to the state in one call.
-const NUMBERED_AT_ONCE: usize = 256;
+const NUMBERED_AT_ONCE: usize = 64;
 
 /// Records, understood.
 #[derive(Debug, Default)]

@@ -23,12 +23,13 @@ use crate::{batch, consume, relay};
 /// Settings of the daemon.
 #[derive(Debug, Clone)]
 pub struct DaemonConfig {
-    /// Records of one transaction (default 4,096).
+    /// Records of one transaction (default 16,384).
     pub batch_records: usize,
-    /// Bytes of records of one transaction (default 4 MiB).
+    /// Bytes of records of one transaction (default 16 MiB).
     pub batch_bytes: usize,
-    /// How long a transaction waits for more records, so that a trickle of messages does not cost a flush
-    /// each (default 20 ms). Readers see messages before they are archived, so nobody waits for it.
+    /// How long a transaction waits for more records (default 250 ms): messages of a conversation lie side by
+    /// side, so the more of them come at once, the fewer pages are written, and a trickle does not cost a
+    /// flush each. Readers see messages before they are archived, so nobody waits for it.
     pub gather_ms: u64,
     /// Cursors are written and idle memory let go this often (default 1,000 ms).
     pub upkeep_ms: u64,
@@ -36,7 +37,7 @@ pub struct DaemonConfig {
 
 impl Default for DaemonConfig {
     fn default() -> Self {
-        Self { batch_records: 4_096, batch_bytes: 4 * 1024 * 1024, gather_ms: 20, upkeep_ms: 1_000 }
+        Self { batch_records: 16_384, batch_bytes: 16 * 1024 * 1024, gather_ms: 250, upkeep_ms: 1_000 }
     }
 }
 

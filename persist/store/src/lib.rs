@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod embedded;
 pub mod limits;
 pub mod ports;
+pub mod priority;
 pub mod sqlite;
 pub mod token;
 

@@ -37,7 +37,7 @@ use crate::ports::{
 use crate::sqlite::{self, Database, RecentSend};
 
 /// Messages handled under one hold of the mutex: others wait for well under a millisecond.
-const LOCKED_MESSAGES_MAX: usize = 256;
+const LOCKED_MESSAGES_MAX: usize = 64;
 /// Conversations are looked through for idle ones this often.
 const SWEEP_MS: u64 = 15_000;
 

@@ -31,8 +31,9 @@ static INSERTS: LazyLock<[Arc<str>; INSERT_SIZES.len()]> = LazyLock::new(|| INSE
 fn insert_text(rows: usize) -> Arc<str> {
     let row = "(?,?,?,?,?,?,0,?,?,?,?,?)";
     let rows = vec![row; rows].join(",");
-    // Archived before: the same message under the same number, which the caller has checked for.
-    format!("INSERT INTO messages ({COLUMNS}) VALUES {rows} ON CONFLICT (key) DO NOTHING").into()
+    // Archived before: the same message under the same number, which the caller checks for. FAIL, not the
+    // usual ABORT: what stands before a refused row stays, so SQLite keeps no journal to undo a statement.
+    format!("INSERT OR FAIL INTO messages ({COLUMNS}) VALUES {rows} ON CONFLICT (key) DO NOTHING").into()
 }
 
 /// The key of a message in the conversation with this row number.

@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 
 use crate::limits::{SQLITE_ACQUIRE_MS, SQLITE_BUSY_MS, SQLITE_CHECKPOINT_PAGES, SQLITE_READERS_MAX};
 use crate::ports::StoreError;
+use crate::priority;
 
 pub use archive::SqliteArchive;
 pub(crate) use conversations::{
@@ -38,12 +39,15 @@ pub use directory::SqliteDirectory;
 pub(crate) use messages::page;
 
 /// Format of the database that this version writes.
-pub const FORMAT_VERSION: u64 = 1;
+pub const FORMAT_VERSION: u64 = 2;
 /// Name of the database file in the data folder.
 pub const FILE_NAME: &str = "ringway.db";
 
 /// Steps from an empty database to [`FORMAT_VERSION`]: version, name, SQL.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "path", include_str!("../../migrations/0001_path.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "path", include_str!("../../migrations/0001_path.sql")),
+    (2, "sends by id", include_str!("../../migrations/0002_sends_by_id.sql")),
+];
 
 fn migrations() -> Migrator {
     // Without sqlx's macro, which would build SQLite once more, for the compiler.
@@ -118,7 +122,7 @@ impl Database {
         // Two processes may meet a new file at once; one of them makes it.
         let lock = migration_lock(folder.join("ringway.db-open")).await?;
         let failed = |error| OpenError::Sqlite { path: path.clone(), error };
-        let writer = pool().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
+        let writer = connect_behind(pool().max_connections(1), options.clone()).await.map_err(failed)?;
         if let Some(found) = found_format(&writer).await.map_err(failed)?.filter(|found| *found > FORMAT_VERSION) {
             writer.close().await;
             return Err(OpenError::Newer { path, found });
@@ -142,6 +146,20 @@ impl Database {
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
     }
+}
+
+/// As `connect_with`, with the connection's thread behind those of the fast path: it has its priority from
+/// the thread that makes it.
+async fn connect_behind(pool: SqlitePoolOptions, options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let (connected, connection) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let connect = move || {
+        priority::stand_behind();
+        // Whoever asked may be gone; then the connection closes.
+        let _ = connected.send(runtime.block_on(pool.connect_with(options)));
+    };
+    std::thread::Builder::new().name("ringway-connect".into()).spawn(connect)?;
+    connection.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 async fn migration_lock(path: PathBuf) -> Result<std::fs::File, OpenError> {

@@ -20,6 +20,7 @@ use ringway_persist::{Daemon, DaemonConfig, DaemonError};
 use ringway_store::embedded::{Embedded, open_embedded_with};
 use ringway_store::ports::{Archive, EventLog, SharedState};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -86,9 +87,12 @@ async fn assemble(config: &Config, embedded: Arc<Embedded>) -> anyhow::Result<No
     let id_floor = wiring.recover().await?;
     let gateway = Gateway::start(&plan::gateway(config)?, wiring.gateway_ports(), id_floor, boot()?)?;
     wiring.gateways.fill(gateway.port());
-    let daemon = tokio::spawn({
-        let (daemon, port) = (Arc::clone(&wiring.daemon), gateway.port());
-        async move { daemon.run(port, daemon_stop).await }
+    let daemon = tokio::task::spawn_blocking({
+        let (daemon, port, runtime) = (Arc::clone(&wiring.daemon), gateway.port(), Handle::current());
+        move || {
+            ringway_store::priority::stand_behind();
+            runtime.block_on(daemon.run(port, daemon_stop))
+        }
     });
     let api = Api::new(wiring.api_parts(), plan::api(config, gateway.address())?);
     let api = spawn_server(api_listener, router(&api), &limits, &servers_stop);

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use ringway_client::http::Api;
+use ringway_store::sqlite::FORMAT_VERSION;
 use tempfile::tempdir;
 
 use crate::program::{Node, block_on, check_fails, ringway, token};
@@ -85,7 +86,8 @@ fn a_data_folder_of_a_newer_format_is_refused_and_left_alone() {
         pool.close().await;
     });
     let before = std::fs::read(&database).unwrap();
-    check_fails(&mut up(folder.path()), 1, "has format 2, this version reads up to 1");
+    let told = format!("has format {}, this version reads up to {FORMAT_VERSION}", FORMAT_VERSION + 1);
+    check_fails(&mut up(folder.path()), 1, &told);
     assert!(before == std::fs::read(&database).unwrap(), "the database was touched");
 }
 
