@@ -10,6 +10,7 @@
 
 pub mod listener;
 pub mod mailbox;
+pub mod policy;
 pub mod proxy;
 pub mod runtime;
 pub mod socket;

@@ -92,6 +92,8 @@ fn prepare_and_serve(sources: &Sources, config: Config, log: &Log) -> anyhow::Re
     machine::raise_descriptors();
     machine::end_with_vital_threads();
     machine::check(&config)?;
+    // Before any other thread is: they inherit it.
+    ringway_ring::policy::take_short_turns().context("the kernel refuses a scheduling slice")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("ringway-tokio")
