@@ -70,11 +70,14 @@ pub enum PageOutcome {
     Ignore,
 }
 
+/// First and last live sequence that passed by, of each conversation.
+type Passed = HashMap<ConversationId, (u64, u64), RandomState>;
+
 /// Delivery state of one device.
 #[derive(Debug, Default)]
 pub struct Device {
-    /// While it is not known where the device stands: first and last live sequence that passed by.
-    early: Option<HashMap<ConversationId, (u64, u64), RandomState>>,
+    /// While it is not known where the device stands.
+    early: Option<Box<Passed>>,
     tracks: HashMap<ConversationId, Track, RandomState>,
     behind: VecDeque<ConversationId>,
     paging: Option<ConversationId>,
@@ -85,13 +88,13 @@ impl Device {
     /// The device is on the map, but where it stands is still being asked: nothing is pushed until
     /// [`Device::begin`].
     pub fn hold(&mut self) {
-        self.early = Some(HashMap::default());
+        self.early = Some(Box::default());
     }
 
     /// Where the device stands was told by `handle_backlog` and `handle_unrecovered`; `head_of` is the head
     /// that was known then. What passed by since is backlog too.
     pub fn begin(&mut self, head_of: impl Fn(&ConversationId) -> u64) {
-        for (conv, (first, last)) in self.early.take().unwrap_or_default() {
+        for (conv, (first, last)) in *self.early.take().unwrap_or_default() {
             let known = head_of(&conv);
             if last > known {
                 let from = if known > 0 { known + 1 } else { first };
@@ -238,6 +241,12 @@ impl Device {
             None => {}
         }
         first
+    }
+
+    /// Whether an acknowledgement of one more conversation would be dropped.
+    #[must_use]
+    pub fn is_full_of_acks(&self) -> bool {
+        self.acks.len() >= ACKS_GATHERED_MAX
     }
 
     /// Conversation, epoch and sequence of what was acknowledged since the last call.

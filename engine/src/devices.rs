@@ -54,8 +54,8 @@ pub struct LiveSession<K> {
     pub device: DeviceId,
     /// Its class.
     pub class: PlatformClass,
-    /// When it was opened, Unix milliseconds.
-    pub opened_ms: u64,
+    /// Rises with each session that is opened.
+    pub opened: u64,
 }
 
 /// Why a session is kicked.
@@ -110,7 +110,7 @@ pub fn admit<K: Copy + PartialEq>(
         .map(|session| (session.key, KickReason::SameDevice))
         .collect();
     let mut rest: Vec<&LiveSession<K>> = live.iter().filter(|session| session.device != *device).collect();
-    rest.sort_by_key(|session| session.opened_ms);
+    rest.sort_by_key(|session| session.opened);
     if let Some((_, max)) = policy.class_max.iter().find(|limit| limit.0 == class) {
         let same = rest.iter().filter(|session| session.class == class).count();
         let mut surplus = (same + 1).saturating_sub((*max).max(1));
@@ -139,7 +139,7 @@ mod tests {
                 key: *key,
                 device: DeviceId::parse(device).unwrap(),
                 class: *class,
-                opened_ms: u64::from(*key),
+                opened: u64::from(*key),
             })
             .collect()
     }

@@ -91,8 +91,7 @@ pub const SLOW_READER_MS: u64 = 15_000;
 /// Conversations a device's delivery state names; past it those without open work are forgotten,
 /// which is safe: the next live message simply starts their state anew.
 pub const DEVICE_CONVERSATIONS_MAX: usize = 4_096;
-/// Conversations whose acknowledgements one device gathers; more in one `ACK_FLUSH_MS` are dropped, and
-/// the next acknowledgement of the conversation, being cumulative, makes up for them.
+/// Conversations whose acknowledgements one device gathers; at that many they are handed on before their time.
 pub const ACKS_GATHERED_MAX: usize = 256;
 /// Page and list reads of one connection that are under way; more wait in its session, in order.
 pub const READS_INFLIGHT_MAX: usize = 2;
@@ -101,8 +100,9 @@ pub const READS_INFLIGHT_MAX: usize = 2;
 pub const GROUP_TYPING_PER_SECOND_MAX: u32 = 100;
 /// Body bytes that the uplink hands to the log in one append; a turn's surplus is another append.
 pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Acknowledgements are gathered for this long before they are handed to the shared state.
-pub const ACK_FLUSH_MS: u64 = 100;
+/// Acknowledgements of a device are gathered for this long before they are handed to the shared state, and
+/// the other party is told: longer costs less, and a crash shows a little more again.
+pub const ACK_FLUSH_MS: u64 = 500;
 
 // ---- catch-up and reading ------------------------------------------------------------------------
 

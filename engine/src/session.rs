@@ -59,12 +59,15 @@ pub struct Session {
     /// Reads among them.
     reading: usize,
     /// Reads that wait for an earlier one.
-    reads: VecDeque<SessionEffect>,
+    reads: Later<SessionEffect>,
     /// Typing in groups taken in the second that began at the time beside them.
     transients: (u32, u64),
     /// Commands that came behind `connect` and wait for its answer.
-    waiting: VecDeque<Result<(u64, Request), Refusal>>,
+    waiting: Later<Result<(u64, Request), Refusal>>,
 }
+
+/// A queue that is nearly always empty, and then takes a word.
+type Later<T> = Option<Box<VecDeque<T>>>;
 
 type Effects = Vec<SessionEffect>;
 
@@ -83,9 +86,9 @@ impl Session {
             connect_id: 0,
             inflight: 0,
             reading: 0,
-            reads: VecDeque::new(),
+            reads: None,
             transients: (0, 0),
-            waiting: VecDeque::new(),
+            waiting: None,
         }
     }
 
@@ -104,16 +107,20 @@ impl Session {
         matches!(self.state, State::Active(_))
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.len())
+    }
+
     /// Whether the connection is not to be read until something was answered.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.inflight + self.waiting.len() >= COMMANDS_INFLIGHT_MAX
+        self.inflight + self.waiting() >= COMMANDS_INFLIGHT_MAX
     }
 
     /// Whether commands wait for an answer.
     #[must_use]
     pub fn has_inflight(&self) -> bool {
-        self.inflight + self.waiting.len() > 0
+        self.inflight + self.waiting() > 0
     }
 
     /// Bytes came: the peer lives.
@@ -131,7 +138,7 @@ impl Session {
                 refuse(id, ErrorCode::NotConnected, "the first command is `connect`", out)
             }
             (State::Greeting, Err(refusal)) => out.push(reply(refusal_packet(refusal))),
-            (State::Opening | State::Attaching(_), request) => self.waiting.push_back(request),
+            (State::Opening | State::Attaching(_), request) => self.waiting.get_or_insert_default().push_back(request),
             (State::Active(_), Err(refusal)) => out.push(reply(refusal_packet(refusal))),
             (State::Active(identity), Ok((id, request))) => {
                 let uid = identity.uid.clone();
@@ -178,10 +185,9 @@ impl Session {
         }
         connected.id = self.connect_id;
         out.push(reply(connected));
-        while let Some(request) = self.waiting.pop_front() {
+        for request in self.waiting.take().into_iter().flat_map(|waiting| *waiting) {
             self.handle_request(request, out);
         }
-        self.waiting = VecDeque::new();
     }
 
     /// A newer token was accepted.
@@ -200,12 +206,12 @@ impl Session {
     /// `handle_answered`.
     pub fn handle_read_done(&mut self, out: &mut Effects) {
         self.reading = self.reading.saturating_sub(1);
-        if let Some(next) = self.reads.pop_front() {
+        if let Some(next) = self.reads.as_mut().and_then(|reads| reads.pop_front()) {
             self.reading += 1;
             out.push(next);
         }
-        if self.reads.is_empty() {
-            self.reads = VecDeque::new();
+        if self.reads.as_ref().is_some_and(|reads| reads.is_empty()) {
+            self.reads = None;
         }
     }
 
@@ -213,8 +219,8 @@ impl Session {
     pub fn close(&mut self, code: CloseCode, out: &mut Effects) {
         if !matches!(self.state, State::Closed) {
             self.state = State::Closed;
-            self.waiting = VecDeque::new();
-            self.reads = VecDeque::new();
+            self.waiting = None;
+            self.reads = None;
             out.push(SessionEffect::Close(code));
         }
     }
@@ -320,7 +326,7 @@ impl Session {
             self.reading += 1;
             out.push(effect);
         } else {
-            self.reads.push_back(effect);
+            self.reads.get_or_insert_default().push_back(effect);
         }
     }
 

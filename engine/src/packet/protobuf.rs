@@ -17,6 +17,9 @@ use crate::errors::ErrorCode;
 use super::schema::{Command, Empty, ServerPacket};
 use super::{Commanded, Count, NO_COMMAND, NotTheProtocol, OnCommand, Refusal, Request, SEVERAL_COMMANDS, single};
 
+/// Longest varint of a message's length.
+const LENGTH_BYTES_MAX: usize = 10;
+
 pub(super) fn decode_commands(payload: &[u8], on: OnCommand<'_>) -> Result<(), NotTheProtocol> {
     let mut count = Count::default();
     let mut rest = payload;
@@ -36,6 +39,8 @@ pub(super) fn decode_server(payload: &[u8], on: &mut dyn FnMut(ServerPacket)) ->
 }
 
 pub(super) fn encode<T: Prost>(packet: &T, out: &mut Vec<u8>) {
+    // prost asks how much room there is, and a Vec always says enough: it would grow field by field.
+    out.reserve(packet.encoded_len() + LENGTH_BYTES_MAX);
     let written = packet.encode_length_delimited(out);
     debug_assert!(written.is_ok(), "a Vec grows");
 }

@@ -59,7 +59,8 @@ pub enum Incoming<'a> {
 /// The callback of [`Decoder::feed`].
 type On<'a> = &'a mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>;
 
-/// The receiving half of one connection, server side: every frame must be masked.
+/// The receiving half of one connection, server side: every frame must be masked. What is incomplete is
+/// boxed: between messages, which is nearly always, a decoder is small.
 ///
 /// Order of calls: [`feed`](Self::feed) with each read, until it fails or the callback has seen a
 /// close; from then on it takes nothing.
@@ -74,12 +75,15 @@ pub struct Decoder {
     /// of the generic cell rate algorithm).
     pings_paid_ms: u64,
     /// The frame whose payload is not whole yet.
-    payload: Option<Payload>,
+    payload: Option<Box<Payload>>,
     /// The message that is not whole yet.
-    message: Option<Message>,
+    message: Option<Box<Message>>,
     /// The payload of a control frame that is not whole yet, at most 125 bytes.
-    control: Vec<u8>,
+    control: Control,
 }
+
+/// Takes a word while it is empty.
+type Control = Option<Box<Vec<u8>>>;
 
 /// A frame between its header and its last byte.
 #[derive(Debug)]
@@ -124,7 +128,7 @@ impl Decoder {
             pings_paid_ms: 0,
             payload: None,
             message: None,
-            control: Vec::new(),
+            control: None,
         }
     }
 
@@ -149,7 +153,7 @@ impl Decoder {
             self.closed = true;
             self.payload = None;
             self.message = None;
-            self.control = Vec::new();
+            self.control = None;
         }
         ended.map(drop)
     }
@@ -157,20 +161,21 @@ impl Decoder {
     /// Heap bytes held for what is incomplete; 0 between messages.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.control.capacity() + self.message.as_ref().map_or(0, |message| message.bytes.capacity())
+        self.control.as_ref().map_or(0, |control| control.capacity())
+            + self.message.as_ref().map_or(0, |message| message.bytes.capacity())
     }
 
     fn take_frames(&mut self, mut rest: &mut [u8], now_ms: u64, on: On<'_>) -> Result<ControlFlow<()>, ProtocolError> {
         loop {
             let mut frame = match self.payload.take() {
-                Some(frame) => frame,
+                Some(frame) => *frame,
                 None => match self.take_header(&mut rest)? {
                     Some(header) => self.open(header, now_ms)?,
                     None => return Ok(ControlFlow::Continue(())),
                 },
             };
             if rest.is_empty() && frame.remaining > 0 {
-                self.payload = Some(frame);
+                self.payload = Some(Box::new(frame));
                 return Ok(ControlFlow::Continue(()));
             }
             let (part, after) = rest.split_at_mut(frame.remaining.min(rest.len()));
@@ -192,7 +197,7 @@ impl Decoder {
                 return Ok(flow);
             }
             if !is_last {
-                self.payload = Some(frame);
+                self.payload = Some(Box::new(frame));
                 return Ok(ControlFlow::Continue(()));
             }
         }
@@ -272,8 +277,9 @@ impl Decoder {
         if self.message.is_none() && is_whole && header.is_final {
             return Ok(on(if is_text { Incoming::Text(utf8(part)?) } else { Incoming::Binary(part) }));
         }
-        let message =
-            self.message.get_or_insert_with(|| Message { is_text, fragments: 1, bytes: Vec::new(), checked: 0 });
+        let message = self
+            .message
+            .get_or_insert_with(|| Box::new(Message { is_text, fragments: 1, bytes: Vec::new(), checked: 0 }));
         message.add(part)?;
         if !(is_last && header.is_final) {
             return Ok(ControlFlow::Continue(()));
@@ -297,11 +303,11 @@ impl Decoder {
         if is_first && is_last {
             return hand_over_control(opcode, part, on);
         }
-        self.control.extend_from_slice(part);
+        self.control.get_or_insert_default().extend_from_slice(part);
         if !is_last {
             return Ok(ControlFlow::Continue(()));
         }
-        let payload = std::mem::take(&mut self.control);
+        let payload = self.control.take().unwrap_or_default();
         hand_over_control(opcode, &payload, on)
     }
 }

@@ -106,7 +106,7 @@ impl Listener {
                         tracing::info!(listener = %self.local, "connections are accepted again");
                     }
                     let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) else { continue };
-                    return Ok((Socket::from_fd(fd, peer)?, peer));
+                    return Ok((Socket::from_fd(fd)?, peer));
                 }
                 Err(Errno::AGAIN) => {
                     self.in_a_row.set(0);

@@ -23,16 +23,15 @@ use rustix::net::{RecvFlags, Shutdown};
 /// A connected TCP socket of this shard.
 pub struct Socket {
     stream: UnsafeCell<TcpStream>,
-    peer: SocketAddr,
     sending: Cell<bool>,
 }
 
 impl Socket {
     /// Takes over a connected, *blocking* socket: on a non-blocking one the ring would not wait for
     /// room in a send. Must be called on a shard.
-    pub(crate) fn from_fd(fd: OwnedFd, peer: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
-        Ok(Self { stream: UnsafeCell::new(stream), peer, sending: Cell::new(false) })
+        Ok(Self { stream: UnsafeCell::new(stream), sending: Cell::new(false) })
     }
 
     /// Takes over a connected socket of the standard library. Must be called on a shard.
@@ -41,10 +40,10 @@ impl Socket {
     ///
     /// When the socket is not connected any more.
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
-        let peer = stream.peer_addr()?;
+        stream.peer_addr()?;
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
-        Self::from_fd(stream.into(), peer)
+        Self::from_fd(stream.into())
     }
 
     /// Connects to an address; for clients and load generators. Dropping it abandons the attempt.
@@ -55,7 +54,7 @@ impl Socket {
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_addr(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: UnsafeCell::new(stream), peer: address, sending: Cell::new(false) })
+        Ok(Self { stream: UnsafeCell::new(stream), sending: Cell::new(false) })
     }
 
     /// Returns when a read would give bytes, the end or an error. May be dropped at any time.
@@ -132,10 +131,13 @@ impl Socket {
         let _ = rustix::net::shutdown(self.borrow_fd(), Shutdown::Write);
     }
 
-    /// The peer's address, as the kernel knows it.
-    #[must_use]
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
+    /// The peer's address, as the kernel knows it. One system call, the first time.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream().peer_addr()
     }
 
     /// The socket's descriptor, for logs and for socket options.
@@ -183,7 +185,7 @@ impl Socket {
 
 impl std::fmt::Debug for Socket {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Socket").field("fd", &self.fd()).field("peer", &self.peer).finish()
+        formatter.debug_struct("Socket").field("fd", &self.fd()).field("peer", &self.peer()).finish()
     }
 }
 

@@ -188,7 +188,7 @@ fn accepted_sockets_have_nagles_delay_off_and_know_their_peer() {
     let (listener, address) = listen();
     let server = shard(0, move || async move {
         let (socket, peer) = Listener::new(listener).unwrap().accept().await.unwrap();
-        assert_eq!(socket.peer(), peer);
+        assert_eq!(socket.peer().unwrap(), peer);
         // SAFETY: the descriptor stays open for the borrow, which ends with this statement.
         let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(socket.fd()) };
         (socket2::SockRef::from(&fd).tcp_nodelay().unwrap(), peer)

@@ -29,7 +29,7 @@ impl Shard {
         let Some(connection) = self.connection(key) else { return };
         let Some(identity) = connection.session.identity().cloned() else { return };
         let mut recovered = BTreeMap::new();
-        let resume = std::mem::take(&mut connection.resume);
+        let resume = connection.opening.take().unwrap_or_default().resume;
         for (conv, standing) in standings {
             // Left since the standing was read.
             if conv.is_group() && !connection.groups.contains(conv) {

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use ringway_engine::effect::{Origin, SessionEffect};
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
+use ringway_engine::limits::ACK_FLUSH_MS;
 use ringway_engine::packet::schema::{ServerPacket, Signal, Typing};
 use ringway_engine::packet::{self, Format};
 use ringway_engine::websocket::{Opcode, frame};
 
 use super::Shard;
+use crate::clock;
 use crate::mail::{Open, ToShard, ToUplink, Transient, TransientTo};
 use crate::trace::Station;
 
@@ -30,8 +32,9 @@ impl Shard {
                 let to = self.reference(key);
                 let Some(connection) = self.connection(key) else { return };
                 let format = connection.format;
-                connection.resume = std::mem::take(&mut connect.resume);
-                let bearer = connection.bearer.take();
+                let opening = connection.opening.get_or_insert_default();
+                opening.resume = std::mem::take(&mut connect.resume);
+                let bearer = opening.bearer.take();
                 self.uplink.push(ToUplink::Open(Box::new(Open { to, connect, device, bearer, format })));
             }
             SessionEffect::Submit(message) => {
@@ -84,8 +87,12 @@ impl Shard {
         if conv.is_group() && !connection.groups.contains(&conv) {
             return;
         }
+        if connection.device.is_full_of_acks() {
+            self.flush_acks_of(key);
+        }
+        let Some(connection) = self.connection(key) else { return };
         if connection.device.handle_ack(conv, epoch, seq) {
-            self.acked.push(key);
+            self.acked.push_back((clock::steady_ms() + ACK_FLUSH_MS, key));
         }
     }
 

@@ -26,9 +26,6 @@ use ringway_ring::tls::TlsStream;
 /// Most bytes of one send; what is queued beyond goes into the next.
 const SEND_BYTES_MAX: usize = 64 * 1024;
 
-/// Queue slots that a connection keeps when its queue is empty.
-const QUEUE_KEPT_MAX: usize = 8;
-
 /// How far the peer has come.
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -40,6 +37,15 @@ pub(crate) enum Phase {
     Frames,
     /// A close frame was queued; whatever comes is dropped.
     Closing,
+}
+
+/// What is kept between the upgrade and the answer to `connect`.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    /// Token of the upgrade's `Authorization` until `connect` has used it.
+    pub(crate) bearer: Option<String>,
+    /// Resume points of `connect`, until it is known where the device stands.
+    pub(crate) resume: BTreeMap<String, ResumePoint>,
 }
 
 /// What a send carries.
@@ -62,14 +68,15 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<Box<TlsStream>>,
     /// The client's address, as far as trusted peers tell.
     pub(crate) address: IpAddr,
-    /// Token of the upgrade's `Authorization` until `connect` has used it.
-    pub(crate) bearer: Option<String>,
-    /// Resume points of `connect`, until it is known where the device stands.
-    pub(crate) resume: BTreeMap<String, ResumePoint>,
+    /// What the opening needs; none once it is over.
+    pub(crate) opening: Option<Box<Opening>>,
     /// User and device, while it is on the shard's map.
     pub(crate) owner: Option<(Uid, DeviceId)>,
     /// Groups that the device is attached to.
     pub(crate) groups: Vec<ConversationId>,
+    /// What is sent next; empty when nothing waits. Most connections never have more than this.
+    next: Bytes,
+    /// What comes after it.
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
     /// A send is in flight.
@@ -102,10 +109,10 @@ impl Connection {
             decoder: Decoder::new(),
             tls: None,
             address,
-            bearer: None,
-            resume: BTreeMap::new(),
+            opening: None,
             owner: None,
             groups: Vec::new(),
+            next: Bytes::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             sending: false,
@@ -126,21 +133,29 @@ impl Connection {
 
     /// Whether anything waits to be sent.
     pub(crate) fn has_output(&self) -> bool {
-        !self.queue.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_output())
+        !self.next.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_output())
     }
 
     /// Queues bytes, in order.
     pub(crate) fn push(&mut self, bytes: Bytes, now_ms: u64) {
-        if self.queue.is_empty() && !self.sending {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.next.is_empty() && !self.sending {
             self.progress_ms = now_ms;
         }
         self.queued_bytes += bytes.len();
-        self.queue.push_back(bytes);
+        if self.next.is_empty() {
+            self.next = bytes;
+        } else {
+            self.queue.push_back(bytes);
+        }
     }
 
     /// Drops all that is not in flight.
     pub(crate) fn drop_queue(&mut self) {
-        self.queue.clear();
+        self.next = Bytes::new();
+        self.queue = VecDeque::new();
         self.queued_bytes = 0;
     }
 
@@ -149,61 +164,56 @@ impl Connection {
         if self.tls.is_some() {
             return self.take_sealed(std::mem::take(spare));
         }
-        let mut first = self.queue.pop_front()?;
-        if first.len() > SEND_BYTES_MAX {
+        if self.next.len() > SEND_BYTES_MAX {
             // In pieces, so that a slow but reading peer shows progress.
-            let rest = first.split_off(SEND_BYTES_MAX);
-            self.queue.push_front(rest);
-            self.queued_bytes -= first.len();
-            return Some(Chunk::Shared(first));
+            self.queued_bytes -= SEND_BYTES_MAX;
+            return Some(Chunk::Shared(self.next.split_to(SEND_BYTES_MAX)));
         }
-        self.queued_bytes -= first.len();
-        let gather = self.queue.front().is_some_and(|next| first.len() + next.len() <= SEND_BYTES_MAX);
-        if !gather {
-            self.shrink();
+        let first = self.pop()?;
+        if self.next.is_empty() || first.len() + self.next.len() > SEND_BYTES_MAX {
             return Some(Chunk::Shared(first));
         }
         let mut gathered = std::mem::take(spare);
         gathered.clear();
         gathered.extend_from_slice(&first);
-        while let Some(bytes) = self.queue.pop_front_if(|bytes| gathered.len() + bytes.len() <= SEND_BYTES_MAX) {
-            self.queued_bytes -= bytes.len();
+        while gathered.len() + self.next.len() <= SEND_BYTES_MAX
+            && let Some(bytes) = self.pop()
+        {
             gathered.extend_from_slice(&bytes);
         }
-        self.shrink();
         Some(Chunk::Owned(gathered))
     }
 
-    /// An idle connection keeps no memory of its bursts.
-    fn shrink(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > QUEUE_KEPT_MAX {
+    /// Takes the next buffer. An idle connection keeps no memory of its bursts.
+    fn pop(&mut self) -> Option<Bytes> {
+        let next = std::mem::replace(&mut self.next, self.queue.pop_front().unwrap_or_default());
+        if self.queue.is_empty() && self.queue.capacity() > 0 {
             self.queue = VecDeque::new();
         }
+        self.queued_bytes -= next.len();
+        (!next.is_empty()).then_some(next)
     }
 
     /// As `take_chunk`, encrypted.
     fn take_sealed(&mut self, mut spare: Vec<u8>) -> Option<Chunk> {
-        let tls = self.tls.as_mut()?;
+        let mut tls = self.tls.take()?;
         spare.clear();
-        while let Some(bytes) = self.queue.front() {
-            if !spare.is_empty() && spare.len() + bytes.len() > SEND_BYTES_MAX {
-                break;
-            }
-            if tls.seal(bytes, &mut spare).is_err() {
+        while (spare.is_empty() || spare.len() + self.next.len() <= SEND_BYTES_MAX)
+            && let Some(bytes) = self.pop()
+        {
+            if tls.seal(&bytes, &mut spare).is_err() {
                 // Nothing can be said any more on a stream that has failed.
-                self.queue.clear();
-                self.queued_bytes = 0;
+                self.drop_queue();
                 break;
             }
-            self.queued_bytes -= bytes.len();
-            self.queue.pop_front();
         }
         tls.take_output(&mut spare);
-        if self.finish && self.queue.is_empty() && !self.notified {
+        if self.finish && self.next.is_empty() && !self.notified {
             self.notified = true;
             // Without a finished handshake there is no way to say it, and no need.
             let _ = tls.close_notify(&mut spare);
         }
+        self.tls = Some(tls);
         (!spare.is_empty()).then_some(Chunk::Owned(spare))
     }
 

@@ -15,7 +15,7 @@ use ringway_engine::websocket::{Incoming, Opcode, ProtocolError, frame};
 use ringway_ring::proxy;
 use ringway_ring::socket::Socket;
 
-use super::connection::Phase;
+use super::connection::{Opening, Phase};
 use super::{Shard, Shared};
 use crate::clock;
 
@@ -164,7 +164,7 @@ impl Shard {
         let live = self.live.config();
         let now_ms = clock::steady_ms();
         let Some(connection) = self.connection(key) else { return Flow::End };
-        let peer = connection.socket.peer().ip();
+        let Ok(peer) = connection.socket.peer().map(|peer| peer.ip()) else { return Flow::End };
         if live.trusted_peers.contains(peer)
             && let Some(forwarded) = &upgrade.forwarded_for
             && let Some(address) = proxy::client_address(forwarded, &live.trusted_peers)
@@ -193,7 +193,8 @@ impl Shard {
         let Some(connection) = self.connection(key) else { return Flow::End };
         connection.format = format;
         connection.push(Bytes::from(upgrade.response(Some(format.subprotocol()))), now_ms);
-        connection.bearer = upgrade.authorization;
+        connection.opening =
+            upgrade.authorization.map(|token| Box::new(Opening { bearer: Some(token), ..Opening::default() }));
         connection.phase = Phase::Frames;
         self.mark_dirty(key);
         self.schedule(key);

@@ -100,8 +100,8 @@ pub(crate) struct Shard {
     owed: Vec<HashMap<ConversationId, (u64, u64), RandomState>>,
     /// Connections with something to send.
     dirty: Vec<u64>,
-    /// Connections whose acknowledgements wait to be handed on.
-    acked: Vec<u64>,
+    /// When the acknowledgements of which connection are handed on, in order of time.
+    acked: VecDeque<(u64, u64)>,
     /// Devices whose backlog read brought nothing; tried again at the next tick.
     stalled: Vec<u64>,
     wheel: Wheel<u64>,
@@ -143,7 +143,7 @@ pub(crate) async fn run(parts: ShardParts) {
         uplink: Outbox::new(parts.uplink),
         own: VecDeque::new(),
         dirty: Vec::new(),
-        acked: Vec::new(),
+        acked: VecDeque::new(),
         stalled: Vec::new(),
         wheel: Wheel::new(TICK_MS, clock::steady_ms()),
         flusher: None,

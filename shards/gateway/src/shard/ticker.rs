@@ -34,7 +34,7 @@ pub(super) async fn run(shared: Shared, tick_ms: u64) {
         let now_ms = clock::steady_ms();
         let mut shard = shared.borrow_mut();
         shard.fire_timers(now_ms);
-        shard.flush_acks();
+        shard.flush_acks(now_ms);
         for key in std::mem::take(&mut shard.stalled) {
             shard.pump_backlog(key);
         }
@@ -109,16 +109,16 @@ impl Shard {
         }
     }
 
-    /// Hands on what devices acknowledged since the last tick.
-    fn flush_acks(&mut self) {
+    /// Hands on what devices acknowledged, of those whose time has come.
+    fn flush_acks(&mut self, now_ms: u64) {
         let mut updates = Vec::new();
-        for key in std::mem::take(&mut self.acked) {
+        while let Some((_, key)) = self.acked.pop_front_if(|(at_ms, _)| *at_ms <= now_ms) {
             self.take_acks(key, &mut updates);
         }
         self.hand_on(updates);
     }
 
-    /// The same for one device, whose session ends: what it acknowledged with its last words counts.
+    /// The same for one device, at once: its session ends, and its last words count, or it can hold no more.
     pub(super) fn flush_acks_of(&mut self, key: u64) {
         let mut updates = Vec::new();
         self.take_acks(key, &mut updates);

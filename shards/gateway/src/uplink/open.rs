@@ -63,19 +63,17 @@ impl Uplink {
         self.check_revoked(&claims)?;
         let class = PlatformClass::of(&connect.platform);
         let policy = self.live.config().devices.clone();
-        let now_ms = clock::unix_ms();
         let mut state = self.state.borrow_mut();
         let kicked = admit(&state.routes.live_sessions(&uid), &device, class, &policy);
         state.sessions += 1;
-        let name = format!("{:x}-{:x}", self.boot, state.sessions);
+        let number = state.sessions;
         let entry = Entry {
             uid: uid.clone(),
             device: device.clone(),
             class,
-            sid: claims.sid,
+            sid: claims.sid.into(),
             format,
-            opened_ms: now_ms,
-            name,
+            number,
             attached: false,
             groups: groups.clone(),
         };
@@ -97,7 +95,8 @@ impl Uplink {
         let answer = match self.ports.state.points(&entry.uid, &entry.device, now_ms).await {
             Ok(points) => {
                 let standings = points.into_iter().map(standing).collect();
-                ToShard::Attached { connection: to.connection, session: entry.name, standings }
+                let session = format!("{:x}-{:x}", self.boot, entry.number);
+                ToShard::Attached { connection: to.connection, session, standings }
             }
             Err(error) => ToShard::Refused { connection: to.connection, code: self.store_failed(&error) },
         };
@@ -127,7 +126,7 @@ impl Uplink {
             Ok(claims) => {
                 let expires_ms = claims.exp.saturating_mul(1_000);
                 let (connection, id) = (origin.connection, origin.command);
-                self.state.borrow_mut().routes.renew(to, claims.sid);
+                self.state.borrow_mut().routes.renew(to, claims.sid.into());
                 self.tell(origin.shard, ToShard::Refreshed { connection, id, expires_ms });
             }
             Err(code) => self.answer_error(origin, code, "token refused"),

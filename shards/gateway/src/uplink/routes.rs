@@ -9,6 +9,7 @@ use ringway_engine::conversation::Formats;
 use ringway_engine::devices::{LiveSession, PlatformClass};
 use ringway_engine::ids::{ConversationId, ConversationKind, DeviceId, Uid};
 use ringway_engine::packet::Format;
+use smallvec::SmallVec;
 
 use crate::mail::{Audience, ConnectionRef};
 
@@ -19,10 +20,10 @@ pub(super) struct Entry {
     pub(super) device: DeviceId,
     pub(super) class: PlatformClass,
     /// The sign-in that its token came from.
-    pub(super) sid: String,
+    pub(super) sid: Box<str>,
     pub(super) format: Format,
-    pub(super) opened_ms: u64,
-    pub(super) name: String,
+    /// Counts the sessions of this node since its start.
+    pub(super) number: u64,
     /// On the map: counted in audiences.
     pub(super) attached: bool,
     pub(super) groups: Vec<ConversationId>,
@@ -36,11 +37,15 @@ struct Seats {
     protobuf: u32,
 }
 
+/// The sessions of one user; most have one.
+type Sessions = SmallVec<[ConnectionRef; 1]>;
+
 /// The map.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    sessions: HashMap<ConnectionRef, Entry, RandomState>,
-    users: HashMap<Uid, Vec<ConnectionRef>, RandomState>,
+    // Boxed: up to half of the table is empty.
+    sessions: HashMap<ConnectionRef, Box<Entry>, RandomState>,
+    users: HashMap<Uid, Sessions, RandomState>,
     groups: HashMap<ConversationId, Vec<Seats>, RandomState>,
 }
 
@@ -48,22 +53,22 @@ impl Routes {
     /// Enters a session whose token was accepted; it is in no audience yet.
     pub(super) fn open(&mut self, to: ConnectionRef, entry: Entry) {
         self.users.entry_ref(&entry.uid).or_default().push(to);
-        self.sessions.insert(to, entry);
+        self.sessions.insert(to, Box::new(entry));
     }
 
     pub(super) fn get(&self, to: ConnectionRef) -> Option<&Entry> {
-        self.sessions.get(&to)
+        self.sessions.get(&to).map(|entry| &**entry)
     }
 
     /// The session's token was replaced by one of this sign-in.
-    pub(super) fn renew(&mut self, to: ConnectionRef, sid: String) {
+    pub(super) fn renew(&mut self, to: ConnectionRef, sid: Box<str>) {
         if let Some(entry) = self.sessions.get_mut(&to) {
             entry.sid = sid;
         }
     }
 
     /// Puts a session into the audiences of its user and groups.
-    pub(super) fn attach(&mut self, to: ConnectionRef) -> Option<Entry> {
+    pub(super) fn attach(&mut self, to: ConnectionRef) -> Option<Box<Entry>> {
         let entry = self.sessions.get_mut(&to)?;
         entry.attached = true;
         let entry = entry.clone();
@@ -175,14 +180,14 @@ impl Routes {
         held.filter_map(|to| {
             let entry = self.sessions.get(to)?;
             let (device, class) = (entry.device.clone(), entry.class);
-            Some(LiveSession { key: *to, device, class, opened_ms: entry.opened_ms })
+            Some(LiveSession { key: *to, device, class, opened: entry.number })
         })
         .collect()
     }
 
     /// Sessions whose token came from this sign-in.
     pub(super) fn of_sign_in(&self, sid: &str) -> Vec<ConnectionRef> {
-        self.sessions.iter().filter(|(_, entry)| entry.sid == sid).map(|(to, _)| *to).collect()
+        self.sessions.iter().filter(|(_, entry)| *entry.sid == *sid).map(|(to, _)| *to).collect()
     }
 
     pub(super) fn is_online(&self, uid: &Uid) -> bool {

@@ -7,10 +7,9 @@ fn entry(uid: &str, format: Format, groups: &[&str]) -> Entry {
         uid: Uid::parse(uid).unwrap(),
         device: DeviceId::parse("d").unwrap(),
         class: PlatformClass::Web,
-        sid: format!("sid-{uid}"),
+        sid: format!("sid-{uid}").into(),
         format,
-        opened_ms: 0,
-        name: String::new(),
+        number: 0,
         attached: false,
         groups: groups.iter().map(|group| ConversationId::parse(group).unwrap()).collect(),
     }
