@@ -18,7 +18,7 @@ pub const SQLITE_READERS_MAX: u32 = 4;
 /// How long a call waits for a free connection before it fails as temporary.
 pub const SQLITE_ACQUIRE_MS: u64 = 10_000;
 /// Pages of the write-ahead log before it is copied into the database: large enough that hot pages are
-/// copied once for many commits, small enough (32 MiB) that a start replays it in a moment.
+/// copied once for some commits, small enough (8 MiB) that the copying does not hold up the journal's flushes.
 pub const SQLITE_CHECKPOINT_PAGES: u32 = 2_048;
 /// Rows of one bulk insert. More rows use more statements; 128 × 11 values is far below SQLite's 32,766.
 pub const INSERT_ROWS_MAX: usize = 128;

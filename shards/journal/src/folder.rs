@@ -126,7 +126,7 @@ fn prewrite(path: &Path, bytes: u64, demand: &Demand) -> io::Result<()> {
         file.write_all(zeros.get(..piece).unwrap_or(&zeros))?;
         file.sync_data()?;
         left -= piece as u64;
-        if !demand.hurry.load(Ordering::Relaxed) {
+        if left > 0 && !demand.hurry.load(Ordering::Relaxed) {
             // A commit that is flushed meanwhile waits for this piece too; most find the disk free.
             std::thread::sleep(began.elapsed() * PREWRITE_PAUSES);
         }

@@ -23,6 +23,8 @@ pub(crate) async fn run(core: Rc<Core>) {
         core.count_files();
         core.shared.keeper_wake.notified().await;
     }
+    // What was released while a spare was being written.
+    while let_go_of_one(&core).await {}
 }
 
 /// Removes or recycles the oldest segment if it is released. Whether there may be another.
