@@ -23,7 +23,14 @@ pub struct Standing {
 pub enum Start {
     /// Push everything above this sequence, then live.
     From(u64),
-    /// Too far behind, or from another numbering: `recovered: false`, the client pages with `sync`.
+    /// Push everything above this place of an epoch that is over, as far as the current one differs, then live.
+    FromEarlier {
+        /// The epoch.
+        epoch: u64,
+        /// The sequence.
+        seq: u64,
+    },
+    /// Too far behind, or from a numbering that is not known here: `recovered: false`, the client pages with `sync`.
     Unrecovered,
 }
 
@@ -32,7 +39,13 @@ pub enum Start {
 #[must_use]
 pub fn start(standing: &Standing, resume: Option<ResumePoint>) -> Start {
     let from = match resume {
-        Some(point) if point.epoch != standing.epoch || point.seq < standing.floor => return Start::Unrecovered,
+        Some(point) if point.epoch > standing.epoch || point.seq < standing.floor => return Start::Unrecovered,
+        Some(point) if point.epoch < standing.epoch => {
+            // Numbers may have gone back: how far it is behind shows only when it is read.
+            let behind = standing.head.saturating_sub(point.seq);
+            let earlier = Start::FromEarlier { epoch: point.epoch, seq: point.seq };
+            return if behind <= CATCHUP_MESSAGES_MAX { earlier } else { Start::Unrecovered };
+        }
         Some(point) => point.seq,
         None => {
             let known = standing.device_cursor.or(standing.user_cursor).unwrap_or(standing.floor);
@@ -64,8 +77,15 @@ mod tests {
     }
 
     #[test]
+    fn a_point_of_an_earlier_epoch_is_where_reading_begins() {
+        check(None, None, Some((0, 40)), Start::FromEarlier { epoch: 0, seq: 40 });
+        check(None, None, Some((0, 140)), Start::FromEarlier { epoch: 0, seq: 140 });
+    }
+
+    #[test]
     fn a_point_that_cannot_be_joined_to_the_numbers_is_unrecovered() {
         check(None, None, Some((2, 40)), Start::Unrecovered);
+        check(None, None, Some((0, 9)), Start::Unrecovered);
         check(None, None, Some((1, 101)), Start::Unrecovered);
         check(None, None, Some((1, 9)), Start::Unrecovered);
         let far =

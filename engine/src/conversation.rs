@@ -22,6 +22,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use smallvec::{SmallVec, smallvec};
 
+use crate::delivery::Place;
 use crate::effect::{BatchEntry, Delivery, DeliveryItem, HubEffect, Origin, Submission};
 use crate::errors::ErrorCode;
 use crate::event::MessageEvent;
@@ -174,6 +175,33 @@ impl Hub {
         }
     }
 
+    /// Forgets everybody's.
+    pub fn forget_permissions(&mut self) {
+        self.permissions.clear();
+    }
+
+    /// A batch that another node has committed, in the order of its numbers.
+    pub fn handle_arrived(&mut self, messages: Vec<Message>, formats: Formats, now_ms: u64) -> Delivery {
+        self.active_ms = now_ms;
+        let (mut json, mut protobuf) = (Vec::new(), Vec::new());
+        let mut items = Vec::with_capacity(messages.len());
+        for message in messages {
+            let (seq, epoch, msg_id, ts_ms) = (message.seq, message.epoch, message.msg_id, message.ts);
+            let [json, protobuf] = self.encode(message, formats, &mut json, &mut protobuf);
+            items.push(DeliveryItem {
+                seq,
+                epoch,
+                msg_id,
+                ts_ms,
+                origins: smallvec![],
+                json,
+                protobuf,
+                duplicate: false,
+            });
+        }
+        Delivery { conv: self.conv.clone(), items, json: Bytes::from(json), protobuf: Bytes::from(protobuf) }
+    }
+
     /// The answer to [`HubEffect::Commit`]: one number for each entry in its order, or why there is none.
     /// After an error nothing of the batch is acknowledged; the next batch goes out.
     pub fn handle_committed(
@@ -198,10 +226,11 @@ impl Hub {
         self.commit_next(out);
     }
 
-    /// Messages above `after`, at least one and at most `limit`, when the recent ring holds them without a gap.
+    /// Messages above `after`, at least one and at most `limit`, when the recent ring holds
+    /// them without a gap.
     #[must_use]
-    pub fn recent_after(&self, after: u64, limit: usize) -> Option<Vec<Arc<Message>>> {
-        let first = self.recent.front()?.seq;
+    pub fn recent_after(&self, (epoch, after): Place, limit: usize) -> Option<Vec<Arc<Message>>> {
+        let first = self.recent.front().filter(|message| message.epoch == epoch)?.seq;
         let skip = usize::try_from((after + 1).checked_sub(first)?).ok()?;
         let items: Vec<_> = self.recent.iter().skip(skip).take(limit).cloned().collect();
         // Nothing here may mean that more is elsewhere: the store knows.
@@ -301,25 +330,38 @@ impl Hub {
             };
             if !duplicate {
                 let message = pending.event.to_message(number.epoch, number.seq);
-                let packet = ServerPacket { message: Some(message), ..ServerPacket::default() };
-                if formats.json {
-                    item.json = append(Format::Json, &packet, &mut json);
-                }
-                if formats.protobuf {
-                    item.protobuf = append(Format::Protobuf, &packet, &mut protobuf);
-                }
-                if let Some(message) = packet.message {
-                    self.remember(message);
-                }
+                [item.json, item.protobuf] = self.encode(message, formats, &mut json, &mut protobuf);
             }
             items.push(item);
         }
         Delivery { conv: self.conv.clone(), items, json: Bytes::from(json), protobuf: Bytes::from(protobuf) }
     }
 
+    /// Appends a message to the buffers of the formats that are read, and remembers it; its place in each.
+    fn encode(
+        &mut self,
+        message: Message,
+        formats: Formats,
+        json: &mut Vec<u8>,
+        protobuf: &mut Vec<u8>,
+    ) -> [std::ops::Range<u32>; 2] {
+        let packet = ServerPacket { message: Some(message), ..ServerPacket::default() };
+        let (mut in_json, mut in_protobuf) = (0..0, 0..0);
+        if formats.json {
+            in_json = append(Format::Json, &packet, json);
+        }
+        if formats.protobuf {
+            in_protobuf = append(Format::Protobuf, &packet, protobuf);
+        }
+        if let Some(message) = packet.message {
+            self.remember(message);
+        }
+        [in_json, in_protobuf]
+    }
+
     fn remember(&mut self, message: Message) {
-        if self.recent.back().is_some_and(|last| last.seq + 1 != message.seq) {
-            // Numbers that this hub has not seen lie between; the ring must stay dense.
+        if self.recent.back().is_some_and(|last| (last.epoch, last.seq + 1) != (message.epoch, message.seq)) {
+            // Numbers that this hub has not seen lie between, or they began anew; the ring must stay dense.
             self.recent.clear();
             self.recent_bytes = 0;
         }

@@ -222,7 +222,7 @@ proptest! {
             prop_assert_eq!(answered[who].len() as u64, *count);
             prop_assert!(answered[who].is_sorted(), "{:?}", answered[who]);
         }
-        let recent = world.hub.recent_after(world.head.saturating_sub(3), 100).unwrap_or_default();
+        let recent = world.hub.recent_after((1, world.head.saturating_sub(3)), 100).unwrap_or_default();
         prop_assert!(recent.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
     }
 }

@@ -13,6 +13,10 @@
 //! device. A conversation without a track is live: its next message starts one. That is sound because the
 //! shard sees every message of the conversation from the moment the device is attached, or is told of the
 //! first one it missed (`handle_missed`).
+//!
+//! **Epochs.** Numbers of two epochs cannot be compared: some of the earlier may have become other messages. A
+//! device that meets a later epoch falls behind, keeps its place of the earlier one, and asks for the page with it:
+//! whoever reads knows from which number on the later epoch differs.
 
 use std::collections::VecDeque;
 
@@ -21,6 +25,9 @@ use hashbrown::HashMap;
 
 use crate::ids::ConversationId;
 use crate::limits::{ACKS_GATHERED_MAX, DELIVERY_LOW_WATER_BYTES, DELIVERY_QUEUED_BYTES_MAX, DEVICE_CONVERSATIONS_MAX};
+
+/// A place in a conversation: epoch and sequence. A place of a later epoch is the later one.
+pub type Place = (u64, u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -32,10 +39,10 @@ enum Mode {
 
 #[derive(Debug)]
 struct Track {
-    /// Highest sequence pushed or skipped as the device's own.
-    sent: u64,
-    /// Highest sequence known to exist; meaningful while not live.
-    head: u64,
+    /// The highest place pushed, or skipped as the device's own.
+    sent: Place,
+    /// The highest place known to exist; meaningful while not live.
+    head: Place,
     mode: Mode,
 }
 
@@ -55,8 +62,8 @@ pub enum Verdict {
 pub struct PageRequest {
     /// Conversation.
     pub conv: ConversationId,
-    /// Items have a sequence above it.
-    pub after: u64,
+    /// Items come after it. Its epoch may be over.
+    pub after: Place,
 }
 
 /// What became of a page.
@@ -70,8 +77,21 @@ pub enum PageOutcome {
     Ignore,
 }
 
-/// First and last live sequence that passed by, of each conversation.
-type Passed = HashMap<ConversationId, (u64, u64), RandomState>;
+/// What a page that was read ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageEnd {
+    /// Epoch of the page's numbers.
+    pub epoch: u64,
+    /// Its last sequence; `None` if it is empty.
+    pub last: Option<u64>,
+    /// Head of the conversation when it was read.
+    pub head: u64,
+    /// Whether there is more, or will be: the page may end at a hole.
+    pub more: bool,
+}
+
+/// Live messages that passed by: the latest epoch, and the first and last sequence of it.
+type Passed = HashMap<ConversationId, (u64, u64, u64), RandomState>;
 
 /// Delivery state of one device.
 #[derive(Debug, Default)]
@@ -91,20 +111,23 @@ impl Device {
         self.early = Some(Box::default());
     }
 
-    /// Where the device stands was told by `handle_backlog` and `handle_unrecovered`; `head_of` is the head
-    /// that was known then. What passed by since is backlog too.
-    pub fn begin(&mut self, head_of: impl Fn(&ConversationId) -> u64) {
-        for (conv, (first, last)) in *self.early.take().unwrap_or_default() {
+    /// Where the device stands was told by `handle_backlog` and `handle_unrecovered`; `head_of` is the epoch and
+    /// the head that were known then. What passed by since is backlog too.
+    pub fn begin(&mut self, head_of: impl Fn(&ConversationId) -> Place) {
+        for (conv, (epoch, first, last)) in *self.early.take().unwrap_or_default() {
             let known = head_of(&conv);
-            if last > known {
-                let from = if known > 0 { known + 1 } else { first };
-                self.handle_missed(&conv, from, last);
+            if known.1 == 0 {
+                self.handle_missed(&conv, epoch, first, last);
+            } else if (epoch, last) > known {
+                // The track begins at what was known, whatever its epoch.
+                self.track(&conv, known);
+                self.handle_missed(&conv, epoch, first, last);
             }
         }
     }
 
     /// A backlog, told before anything live of that conversation: everything in `(from, head]` is to come.
-    pub fn handle_backlog(&mut self, conv: ConversationId, from: u64, head: u64) {
+    pub fn handle_backlog(&mut self, conv: ConversationId, from: Place, head: Place) {
         if head > from {
             self.tracks.insert(conv.clone(), Track { sent: from, head, mode: Mode::Behind });
             self.behind.push_back(conv);
@@ -113,60 +136,62 @@ impl Device {
 
     /// The user joined while connected: everything above `from` is for the device, `head` is there already. Keeps
     /// a track even without backlog, so that a message which passed by meanwhile shows as a gap.
-    pub fn handle_joined(&mut self, conv: ConversationId, from: u64, head: u64) {
+    pub fn handle_joined(&mut self, conv: ConversationId, from: Place, head: Place) {
         self.tracks.insert(conv.clone(), Track { sent: from, head: from, mode: Mode::Live });
         self.handle_backlog(conv, from, head);
     }
 
     /// The client must page by itself; nothing is pushed until its `sync` has reached the head.
-    pub fn handle_unrecovered(&mut self, conv: ConversationId, head: u64) {
-        self.tracks.insert(conv, Track { sent: 0, head, mode: Mode::Resync });
+    pub fn handle_unrecovered(&mut self, conv: ConversationId, head: Place) {
+        self.tracks.insert(conv, Track { sent: (head.0, 0), head, mode: Mode::Resync });
     }
 
     /// A live message that would take `bytes` of a queue that holds `queued`.
-    pub fn handle_live(&mut self, conv: &ConversationId, seq: u64, bytes: usize, queued: usize) -> Verdict {
-        if self.pass_by(conv, seq, seq) {
+    pub fn handle_live(&mut self, conv: &ConversationId, at: Place, bytes: usize, queued: usize) -> Verdict {
+        if self.pass_by(conv, at.0, at.1, at.1) {
             return Verdict::Skip;
         }
-        let track = self.track(conv, seq.saturating_sub(1));
+        let track = self.track(conv, before(at));
         match track.mode {
-            Mode::Live if seq <= track.sent => Verdict::Skip,
-            Mode::Live if seq > track.sent + 1 => {
-                self.fall_behind(conv, seq);
+            // One of an epoch that is over has another number now, or will have one.
+            Mode::Live if at <= track.sent => Verdict::Skip,
+            Mode::Live if at != after(track.sent) => {
+                self.fall_behind(conv, at);
                 Verdict::Skip
             }
             Mode::Live if queued + bytes > DELIVERY_QUEUED_BYTES_MAX => {
                 track.mode = Mode::Resync;
-                track.head = seq;
+                track.head = at;
                 Verdict::Resync
             }
             Mode::Live => {
-                track.sent = seq;
+                track.sent = at;
                 Verdict::Push
             }
             Mode::Behind | Mode::Paging | Mode::Resync => {
-                track.head = track.head.max(seq);
+                track.head = track.head.max(at);
                 Verdict::Skip
             }
         }
     }
 
     /// A message of this very device got its number; it is answered by `sent` and not shown again.
-    pub fn handle_own(&mut self, conv: &ConversationId, seq: u64) {
-        let track = self.track(conv, seq.saturating_sub(1));
+    pub fn handle_own(&mut self, conv: &ConversationId, at: Place) {
+        let track = self.track(conv, before(at));
         match track.mode {
-            Mode::Live if seq > track.sent + 1 => self.fall_behind(conv, seq),
-            Mode::Live => track.sent = track.sent.max(seq),
-            Mode::Behind | Mode::Paging | Mode::Resync => track.head = track.head.max(seq),
+            Mode::Live if at > after(track.sent) => self.fall_behind(conv, at),
+            Mode::Live => track.sent = track.sent.max(at),
+            Mode::Behind | Mode::Paging | Mode::Resync => track.head = track.head.max(at),
         }
     }
 
-    /// The shard could not be told of `first..=head`.
-    pub fn handle_missed(&mut self, conv: &ConversationId, first: u64, head: u64) {
-        if self.pass_by(conv, first, head) {
+    /// The shard could not be told of `first..=head`, or the device has not acknowledged them.
+    pub fn handle_missed(&mut self, conv: &ConversationId, epoch: u64, first: u64, head: u64) {
+        if self.pass_by(conv, epoch, first, head) {
             return;
         }
-        let track = self.track(conv, first.saturating_sub(1));
+        let (first, head) = ((epoch, first), (epoch, head));
+        let track = self.track(conv, before(first));
         if track.mode == Mode::Live && head > track.sent {
             self.fall_behind(conv, head);
         } else {
@@ -189,16 +214,19 @@ impl Device {
         }
     }
 
-    /// The answer to [`Device::next_page`]: the page's last sequence (`None` if it is empty) and the head
-    /// of the conversation when it was read.
-    pub fn handle_page(&mut self, conv: &ConversationId, last: Option<u64>, head: u64) -> PageOutcome {
+    /// The answer to [`Device::next_page`].
+    pub fn handle_page(&mut self, conv: &ConversationId, page: PageEnd) -> PageOutcome {
         if self.paging.as_ref() != Some(conv) {
             return PageOutcome::Ignore;
         }
         self.paging = None;
         let Some(track) = self.tracks.get_mut(conv) else { return PageOutcome::Ignore };
-        track.head = track.head.max(head);
-        track.sent = track.sent.max(last.unwrap_or(0));
+        let PageEnd { epoch, last, head, more } = page;
+        track.head = track.head.max((epoch, head));
+        // An empty page leads into a later epoch only if nothing is to come: else the place would skip what is missing.
+        if let Some(last) = last.or((epoch > track.sent.0 && !more).then_some(head)) {
+            track.sent = track.sent.max((epoch, last));
+        }
         if track.sent >= track.head {
             track.mode = Mode::Live;
         } else {
@@ -210,11 +238,11 @@ impl Device {
     }
 
     /// The client's own `sync` was answered up to `last`; `complete` when that was the conversation's head.
-    pub fn handle_synced(&mut self, conv: &ConversationId, last: u64, complete: bool) {
+    pub fn handle_synced(&mut self, conv: &ConversationId, epoch: u64, last: u64, complete: bool) {
         let Some(track) = self.tracks.get_mut(conv).filter(|track| track.mode == Mode::Resync && complete) else {
             return;
         };
-        track.sent = track.sent.max(last);
+        track.sent = track.sent.max((epoch, last));
         if track.head > track.sent {
             track.mode = Mode::Behind;
             self.behind.push_back(conv.clone());
@@ -261,13 +289,18 @@ impl Device {
     }
 
     /// Notes what passes by a device that is held; false when it is not.
-    fn pass_by(&mut self, conv: &ConversationId, first: u64, last: u64) -> bool {
+    fn pass_by(&mut self, conv: &ConversationId, epoch: u64, first: u64, last: u64) -> bool {
         let Some(early) = &mut self.early else { return false };
-        early.entry_ref(conv).or_insert((first, last)).1 = last;
+        let passed = early.entry_ref(conv).or_insert((epoch, first, last));
+        match epoch.cmp(&passed.0) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => (passed.1, passed.2) = (passed.1.min(first), passed.2.max(last)),
+            std::cmp::Ordering::Greater => *passed = (epoch, first, last),
+        }
         true
     }
 
-    fn fall_behind(&mut self, conv: &ConversationId, head: u64) {
+    fn fall_behind(&mut self, conv: &ConversationId, head: Place) {
         if let Some(track) = self.tracks.get_mut(conv) {
             track.mode = Mode::Behind;
             track.head = track.head.max(head);
@@ -275,12 +308,20 @@ impl Device {
         }
     }
 
-    fn track(&mut self, conv: &ConversationId, sent: u64) -> &mut Track {
+    fn track(&mut self, conv: &ConversationId, sent: Place) -> &mut Track {
         if self.tracks.len() >= DEVICE_CONVERSATIONS_MAX && !self.tracks.contains_key(conv) {
             self.tracks.retain(|_, track| track.mode != Mode::Live);
         }
         self.tracks.entry_ref(conv).or_insert_with(|| Track { sent, head: sent, mode: Mode::Live })
     }
+}
+
+fn before((epoch, seq): Place) -> Place {
+    (epoch, seq.saturating_sub(1))
+}
+
+fn after((epoch, seq): Place) -> Place {
+    (epoch, seq + 1)
 }
 
 #[cfg(test)]

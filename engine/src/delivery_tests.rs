@@ -8,31 +8,73 @@ fn conv() -> ConversationId {
     ConversationId::parse("group:g").unwrap()
 }
 
+fn end(last: Option<u64>, head: u64) -> PageEnd {
+    PageEnd { epoch: 1, last, head, more: last.is_none_or(|last| last < head) }
+}
+
+#[test]
+fn a_later_epoch_is_entered_by_reading_from_the_place_of_the_earlier() {
+    let mut device = Device::default();
+    assert_eq!(device.handle_live(&conv(), (1, 50), 10, 0), Verdict::Push);
+    assert_eq!(device.handle_live(&conv(), (2, 44), 10, 0), Verdict::Skip);
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: (1, 50) }));
+    // Read before the epoch began: what is behind is still behind.
+    assert_eq!(device.handle_page(&conv(), end(None, 50)), PageOutcome::Stalled);
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: (1, 50) }));
+    let page = PageEnd { epoch: 2, last: Some(44), head: 45, more: true };
+    assert_eq!(device.handle_page(&conv(), page), PageOutcome::Push);
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: (2, 44) }));
+    let page = PageEnd { epoch: 2, last: Some(45), head: 45, more: false };
+    assert_eq!(device.handle_page(&conv(), page), PageOutcome::Push);
+    assert_eq!(device.handle_live(&conv(), (1, 51), 10, 0), Verdict::Skip, "of an epoch that is over");
+    assert_eq!(device.handle_live(&conv(), (2, 46), 10, 0), Verdict::Push);
+}
+
+#[test]
+fn an_empty_page_ends_an_earlier_epoch_only_if_nothing_is_to_come() {
+    for (more, expected) in [(true, PageOutcome::Stalled), (false, PageOutcome::Push)] {
+        let mut device = Device::default();
+        device.handle_backlog(conv(), (1, 50), (2, 44));
+        device.next_page(0).unwrap();
+        assert_eq!(device.handle_page(&conv(), PageEnd { epoch: 2, last: None, head: 44, more }), expected);
+        let next = device.next_page(0);
+        assert_eq!(next, more.then(|| PageRequest { conv: conv(), after: (1, 50) }));
+    }
+}
+
 #[test]
 fn a_backlog_is_pushed_before_anything_live() {
     let mut device = Device::default();
-    device.handle_backlog(conv(), 2, 5);
-    assert_eq!(device.handle_live(&conv(), 6, 10, 0), Verdict::Skip);
-    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: 2 }));
-    assert_eq!(device.handle_page(&conv(), Some(5), 5), PageOutcome::Push);
-    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: 5 }), "6 came while the page was read");
-    assert_eq!(device.handle_page(&conv(), Some(6), 6), PageOutcome::Push);
+    device.handle_backlog(conv(), (1, 2), (1, 5));
+    assert_eq!(device.handle_live(&conv(), (1, 6), 10, 0), Verdict::Skip);
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: (1, 2) }));
+    assert_eq!(device.handle_page(&conv(), end(Some(5), 5)), PageOutcome::Push);
+    assert_eq!(
+        device.next_page(0),
+        Some(PageRequest { conv: conv(), after: (1, 5) }),
+        "6 came while the page was read"
+    );
+    assert_eq!(device.handle_page(&conv(), end(Some(6), 6)), PageOutcome::Push);
     assert_eq!(device.next_page(0), None);
-    assert_eq!(device.handle_live(&conv(), 7, 10, 0), Verdict::Push);
+    assert_eq!(device.handle_live(&conv(), (1, 7), 10, 0), Verdict::Push);
 }
 
 #[test]
 fn a_device_that_does_not_read_is_told_once_and_resumes_after_its_sync() {
     let mut device = Device::default();
-    assert_eq!(device.handle_live(&conv(), 1, 10, 0), Verdict::Push);
-    assert_eq!(device.handle_live(&conv(), 2, 10, DELIVERY_QUEUED_BYTES_MAX), Verdict::Resync);
-    assert_eq!(device.handle_live(&conv(), 3, 10, 0), Verdict::Skip);
-    device.handle_synced(&conv(), 2, false);
-    assert_eq!(device.handle_live(&conv(), 4, 10, 0), Verdict::Skip);
-    device.handle_synced(&conv(), 3, true);
-    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: 3 }), "4 came after the sync was read");
-    assert_eq!(device.handle_page(&conv(), Some(4), 4), PageOutcome::Push);
-    assert_eq!(device.handle_live(&conv(), 5, 10, 0), Verdict::Push);
+    assert_eq!(device.handle_live(&conv(), (1, 1), 10, 0), Verdict::Push);
+    assert_eq!(device.handle_live(&conv(), (1, 2), 10, DELIVERY_QUEUED_BYTES_MAX), Verdict::Resync);
+    assert_eq!(device.handle_live(&conv(), (1, 3), 10, 0), Verdict::Skip);
+    device.handle_synced(&conv(), 1, 2, false);
+    assert_eq!(device.handle_live(&conv(), (1, 4), 10, 0), Verdict::Skip);
+    device.handle_synced(&conv(), 1, 3, true);
+    assert_eq!(
+        device.next_page(0),
+        Some(PageRequest { conv: conv(), after: (1, 3) }),
+        "4 came after the sync was read"
+    );
+    assert_eq!(device.handle_page(&conv(), end(Some(4), 4)), PageOutcome::Push);
+    assert_eq!(device.handle_live(&conv(), (1, 5), 10, 0), Verdict::Push);
 }
 
 #[test]
@@ -41,17 +83,17 @@ fn what_passes_by_while_the_device_is_attached_becomes_backlog_unless_it_was_cou
         let mut device = Device::default();
         device.hold();
         for seq in 1..=3 {
-            assert_eq!(device.handle_live(&conv(), seq, 10, 0), Verdict::Skip);
+            assert_eq!(device.handle_live(&conv(), (1, seq), 10, 0), Verdict::Skip);
         }
-        device.begin(|_| known);
-        assert_eq!(device.next_page(0).map(|page| page.after), expected, "head known: {known}");
+        device.begin(|_| (1, known));
+        assert_eq!(device.next_page(0).map(|page| page.after.1), expected, "head known: {known}");
     }
 }
 
 #[test]
 fn a_page_waits_for_room_in_the_queue() {
     let mut device = Device::default();
-    device.handle_backlog(conv(), 0, 500);
+    device.handle_backlog(conv(), (1, 0), (1, 500));
     assert_eq!(device.next_page(DELIVERY_LOW_WATER_BYTES + 1), None);
     assert!(device.next_page(DELIVERY_LOW_WATER_BYTES).is_some());
     assert_eq!(device.next_page(0), None, "one page in flight");
@@ -60,19 +102,19 @@ fn a_page_waits_for_room_in_the_queue() {
 #[test]
 fn a_hole_upstream_stalls_the_backlog_without_losing_it() {
     let mut device = Device::default();
-    device.handle_backlog(conv(), 0, 5);
+    device.handle_backlog(conv(), (1, 0), (1, 5));
     device.next_page(0).unwrap();
-    assert_eq!(device.handle_page(&conv(), None, 5), PageOutcome::Stalled);
-    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: 0 }));
+    assert_eq!(device.handle_page(&conv(), end(None, 5)), PageOutcome::Stalled);
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: (1, 0) }));
 }
 
 #[test]
 fn leaving_a_conversation_ends_its_backlog() {
     let mut device = Device::default();
-    device.handle_backlog(conv(), 0, 5);
+    device.handle_backlog(conv(), (1, 0), (1, 5));
     device.next_page(0).unwrap();
     device.handle_left(&conv());
-    assert_eq!(device.handle_page(&conv(), Some(5), 5), PageOutcome::Ignore);
+    assert_eq!(device.handle_page(&conv(), end(Some(5), 5)), PageOutcome::Ignore);
     assert_eq!(device.next_page(0), None);
 }
 
@@ -120,7 +162,7 @@ proptest! {
             match step {
                 Step::Live { bytes } => {
                     head += 1;
-                    match device.handle_live(&conv(), head, bytes, queued) {
+                    match device.handle_live(&conv(), (1, head), bytes, queued) {
                         Verdict::Push => {
                             prop_assert!(!resync && paging.is_none());
                             while own.contains(&(seen + 1)) { seen += 1; }
@@ -133,35 +175,35 @@ proptest! {
                         Verdict::Skip => {}
                     }
                 }
-                Step::Own => { head += 1; own.push(head); device.handle_own(&conv(), head); }
+                Step::Own => { head += 1; own.push(head); device.handle_own(&conv(), (1, head)); }
                 Step::Lost(count) => {
                     let first = head + 1;
                     head += u64::from(count);
-                    device.handle_missed(&conv(), first, head);
+                    device.handle_missed(&conv(), 1, first, head);
                 }
                 Step::Page { size } => {
                     if paging.is_none() { paging = device.next_page(queued); }
                     if let Some(page) = paging.take() {
-                        let last = (page.after + u64::from(size)).min(head);
-                        let some = (last > page.after).then_some(last);
-                        if device.handle_page(&conv(), some, head) == PageOutcome::Push && some.is_some() {
+                        let last = (page.after.1 + u64::from(size)).min(head);
+                        let some = (last > page.after.1).then_some(last);
+                        if device.handle_page(&conv(), end(some, head)) == PageOutcome::Push && some.is_some() {
                             prop_assert!(!resync);
-                            while own.contains(&(seen + 1)) && seen < page.after { seen += 1; }
-                            prop_assert!(page.after <= seen, "page after {} but seen {}", page.after, seen);
+                            while own.contains(&(seen + 1)) && seen < page.after.1 { seen += 1; }
+                            prop_assert!(page.after.1 <= seen, "page after {:?} but seen {}", page.after, seen);
                             seen = seen.max(last);
                         }
                     }
                 }
-                Step::Sync if resync => { seen = head; resync = false; device.handle_synced(&conv(), head, true); }
+                Step::Sync if resync => { seen = head; resync = false; device.handle_synced(&conv(), 1, head, true); }
                 Step::Sync => {}
                 Step::Drain => queued = 0,
             }
         }
         // Everything still outstanding comes by pages, once there is room; the client syncs if it was told to.
-        if resync { seen = head; device.handle_synced(&conv(), head, true); }
+        if resync { seen = head; device.handle_synced(&conv(), 1, head, true); }
         while let Some(page) = paging.take().or_else(|| device.next_page(0)) {
-            let last = (page.after + 7).min(head);
-            device.handle_page(&conv(), (last > page.after).then_some(last), head);
+            let last = (page.after.1 + 7).min(head);
+            device.handle_page(&conv(), end((last > page.after.1).then_some(last), head));
             seen = seen.max(last);
         }
         while own.contains(&(seen + 1)) { seen += 1; }

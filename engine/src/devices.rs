@@ -28,6 +28,17 @@ impl PlatformClass {
             _ => Self::Other,
         }
     }
+
+    /// A `platform` of this class, the same for every version.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mobile => "mobile",
+            Self::Desktop => "desktop",
+            Self::Web => "web",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// How many sessions one user may hold.
@@ -72,6 +83,14 @@ pub enum KickReason {
 }
 
 impl KickReason {
+    /// The reason of this [`KickReason::name`].
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::SameDevice, Self::DeviceLimit, Self::PlatformLimit, Self::Revoked]
+            .into_iter()
+            .find(|reason| reason.name() == name)
+    }
+
     /// As it stands in `kicked`.
     #[must_use]
     pub fn name(self) -> &'static str {

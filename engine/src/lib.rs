@@ -15,6 +15,7 @@ pub mod event;
 pub mod ids;
 pub mod limits;
 pub mod packet;
+pub mod reorder;
 pub mod session;
 pub mod snowflake;
 pub mod timer;

@@ -2,8 +2,12 @@
 //!
 //! Meant for loopback. Health and metrics are open there; `/admin/…` asks for the admin token when one
 //! is configured. Nothing here shows a body or a token.
+//!
+//! It answers from a process's first moment, before its parts are there, so that `/readyz` can say what is
+//! missing: what a trace needs is put in once it is there.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -12,6 +16,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use ringway_engine::errors::ErrorCode;
+use ringway_store::ports::{Archive, Gateways};
 use serde::Serialize;
 
 use crate::auth::bearer;
@@ -19,7 +24,32 @@ use crate::body::{Segments, json};
 use crate::clock::sha256;
 use crate::problem::Problem;
 use crate::shell;
-use crate::state::Api;
+use crate::stats::RequestStats;
+
+/// A place for what is there later; filled once.
+pub type Later<T> = Arc<OnceLock<Arc<T>>>;
+
+/// What the admin listener shows.
+pub struct Admin {
+    /// Whom a trace asks for hops. Until it is put in there are none.
+    pub gateways: Later<dyn Gateways>,
+    /// Where a trace looks the message up. Until it is put in the message is unknown.
+    pub archive: Later<dyn Archive>,
+    /// Why the process is not ready; empty when nothing speaks against it.
+    pub not_ready: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// Prometheus texts of the process's parts.
+    pub metrics: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// The counters of all listeners of the process.
+    pub requests: Arc<RequestStats>,
+    /// When set, `/admin/…` wants `Authorization: Bearer` with this secret.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
 
 #[derive(Serialize)]
 struct Readiness {
@@ -49,10 +79,10 @@ struct Archived {
 }
 
 /// The admin router.
-pub fn admin_router(api: &Arc<Api>) -> Router {
+pub fn admin_router(admin: &Arc<Admin>) -> Router {
     let guarded = Router::new()
         .route("/admin/trace/{msg_id}", get(trace))
-        .route_layer(from_fn_with_state(Arc::clone(api), admins_only));
+        .route_layer(from_fn_with_state(Arc::clone(admin), admins_only));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -60,12 +90,12 @@ pub fn admin_router(api: &Arc<Api>) -> Router {
         .merge(guarded)
         .fallback(shell::no_such_path)
         .method_not_allowed_fallback(shell::no_such_method)
-        .layer(from_fn_with_state(Arc::clone(api), shell::admin))
-        .with_state(Arc::clone(api))
+        .layer(from_fn_with_state(Arc::clone(admin), shell::admin))
+        .with_state(Arc::clone(admin))
 }
 
-async fn admins_only(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    if let Some(expected) = &api.config.admin_token {
+async fn admins_only(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    if let Some(expected) = &admin.token {
         let given = bearer(request.headers()).unwrap_or_default();
         // Hashes are compared, so the time taken says nothing about the secret.
         if sha256(given.as_bytes()) != sha256(expected.as_bytes()) {
@@ -75,20 +105,16 @@ async fn admins_only(State(api): State<Arc<Api>>, request: Request, next: Next) 
     next.run(request).await
 }
 
-async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
-    let mut reasons = (api.parts.not_ready)();
-    if !api.parts.gateways.ready() {
-        reasons.push("gateway is starting or draining".to_owned());
-    }
+async fn readyz(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {
+    let reasons = (admin.not_ready)();
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, &Readiness { ready, reasons })
 }
 
-async fn metrics(State(api): State<Arc<Api>>) -> Response {
-    let mut text = api.parts.gateways.metrics();
-    let further = api.parts.metrics.iter().map(|metrics| metrics());
-    for part in further.chain([api.stats.render()]) {
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let mut text = String::new();
+    for part in (admin.metrics)().into_iter().chain([admin.requests.render()]) {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -97,10 +123,17 @@ async fn metrics(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-async fn trace(State(api): State<Arc<Api>>, Segments(msg_id): Segments<String>) -> Result<Response, Problem> {
+async fn trace(State(admin): State<Arc<Admin>>, Segments(msg_id): Segments<String>) -> Result<Response, Problem> {
     let id = msg_id.parse::<u64>().map_err(|_| Problem::invalid("a message id is a decimal number"))?;
-    let hops = serde_json::from_str(&api.parts.gateways.trace(id).await).map_err(Problem::internal)?;
-    let archived = api.parts.archive.message(id).await?.map(|found| Archived {
+    let hops = match admin.gateways.get() {
+        Some(gateways) => serde_json::from_str(&gateways.trace(id).await).map_err(Problem::internal)?,
+        None => serde_json::Value::Array(Vec::new()),
+    };
+    let found = match admin.archive.get() {
+        Some(archive) => archive.message(id).await?,
+        None => None,
+    };
+    let archived = found.map(|found| Archived {
         conv: found.message.conv.clone(),
         epoch: found.message.epoch,
         seq: found.message.seq,

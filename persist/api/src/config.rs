@@ -1,6 +1,7 @@
 //! What a binary may set.
 
 use crate::address::Network;
+use crate::limits::REQUEST_TIMEOUT_MS;
 
 /// Configuration of the API. [`ApiConfig::new`] gives the defaults.
 #[derive(Debug, Clone)]
@@ -28,8 +29,6 @@ pub struct ApiConfig {
     pub body_timeout_ms: u64,
     /// Time a request may take in all. Past it: 503.
     pub request_timeout_ms: u64,
-    /// When set, `/admin/…` on the admin listener wants `Authorization: Bearer` with this secret.
-    pub admin_token: Option<String>,
 }
 
 impl ApiConfig {
@@ -47,8 +46,7 @@ impl ApiConfig {
             hashes_concurrent_max: std::thread::available_parallelism().map_or(1, usize::from),
             hashes_waiting_max: 256,
             body_timeout_ms: 10_000,
-            request_timeout_ms: 30_000,
-            admin_token: None,
+            request_timeout_ms: REQUEST_TIMEOUT_MS,
         }
     }
 }

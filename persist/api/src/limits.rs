@@ -66,3 +66,13 @@ const _: () = {
     assert!(MEMBER_LIST_MAX * (ringway_engine::limits::UID_BYTES_MAX + 3) < MEMBER_LIST_BYTES_MAX);
     assert!(REPLAY_ANSWER_BYTES_MAX < REPLAY_BYTES_MAX);
 };
+
+/// Time a request may take in all, in milliseconds, where nothing else is configured. Past it: 503.
+pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// How long a list of nodes is told before it is read anew, in milliseconds: `/v1/locate` needs no token, so asking it
+/// often must cost the store nothing.
+pub const NODE_LIST_MS: u64 = 1_000;
+/// Time for the store to tell the nodes, in milliseconds. Past it the last list is told again.
+pub const NODE_LIST_TIMEOUT_MS: u64 = 2_000;
+/// Nodes told at once: a client tries a few. Those past it carry more load.
+pub const NODES_TOLD_MAX: usize = 16;

@@ -14,8 +14,11 @@ use axum::response::{IntoResponse, Response};
 use ringway_engine::errors::ErrorCode;
 
 use crate::address::{ClientAddress, Peer, client_address};
+use crate::admin::Admin;
+use crate::limits::REQUEST_TIMEOUT_MS;
 use crate::problem::Problem;
 use crate::state::Api;
+use crate::stats::RequestStats;
 
 /// Of which kind the `Origin` of a request is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub(crate) async fn public(State(api): State<Arc<Api>>, mut request: Request, ne
     } else if preflight {
         preflight_answer()
     } else {
-        measured(&api, request, next).await
+        measured(&api.parts.requests, api.config.request_timeout_ms, request, next).await
     };
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("origin"));
@@ -57,28 +60,28 @@ pub(crate) async fn public(State(api): State<Arc<Api>>, mut request: Request, ne
 }
 
 /// The middleware of the admin router: no browser page may reach it, not even over a rebound name.
-pub(crate) async fn admin(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(crate) async fn admin(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
     let mut response = if request.headers().contains_key(header::ORIGIN) {
         Problem::new(ErrorCode::Forbidden, "the admin listener does not answer browsers' cross-origin requests")
             .into_response()
     } else {
-        measured(&api, request, next).await
+        measured(&admin.requests, REQUEST_TIMEOUT_MS, request, next).await
     };
     secure(response.headers_mut());
     response
 }
 
-async fn measured(api: &Api, request: Request, next: Next) -> Response {
+async fn measured(stats: &RequestStats, timeout_ms: u64, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".into(), |p| p.as_str().to_owned());
-    let deadline = Duration::from_millis(api.config.request_timeout_ms);
+    let deadline = Duration::from_millis(timeout_ms);
     let response = match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::unavailable("the request took too long").into_response(),
     };
     let (status, took) = (response.status().as_u16(), begun.elapsed());
-    api.stats.record(method, &route, status, took);
+    stats.record(method, &route, status, took);
     tracing::debug!(method, route, status, took_us = took.as_micros() as u64, "request");
     response
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ringway_store::ports::{Archive, Directory, Gateways, SharedState};
+use ringway_store::ports::{Directory, Gateways, Routes, SharedState};
 use ringway_store::token::TokenKey;
 
 use crate::config::ApiConfig;
@@ -12,7 +12,8 @@ use crate::limiter::Limiter;
 use crate::passwords::Passwords;
 use crate::replay::Replays;
 use crate::revoked::Revoked;
-use crate::stats::Stats;
+use crate::routes::NodeList;
+use crate::stats::RequestStats;
 
 /// What the API is built on.
 #[derive(Clone)]
@@ -21,18 +22,23 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// Heads, pages and conversation lists.
     pub state: Arc<dyn SharedState>,
-    /// Archived messages, for `trace`.
-    pub archive: Arc<dyn Archive>,
     /// The gateways.
     pub gateways: Arc<dyn Gateways>,
     /// Signs and checks access tokens.
     pub tokens: Arc<TokenKey>,
-    /// Load of this node from 0 (idle) to 1 (full), told by `/v1/locate`.
-    pub load: Arc<dyn Fn() -> f64 + Send + Sync>,
-    /// Why the node is not ready yet (not recovered, …), for `/readyz`; empty when nothing speaks against it.
-    pub not_ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
-    /// Further Prometheus texts for `/metrics` (the daemon's, the journal's).
-    pub metrics: Vec<Arc<dyn Fn() -> String + Send + Sync>>,
+    /// Where `/v1/locate` sends clients.
+    pub nodes: Nodes,
+    /// Counts what is answered; the admin listener shows it.
+    pub requests: Arc<RequestStats>,
+}
+
+/// Which gateways clients may try.
+#[derive(Clone)]
+pub enum Nodes {
+    /// The one of this process, whose load lies between 0 (idle) and 1 (full).
+    Own(Arc<dyn Fn() -> f64 + Send + Sync>),
+    /// All that say of themselves that they take sessions.
+    Listed(Arc<dyn Routes>),
 }
 
 impl fmt::Debug for Parts {
@@ -41,7 +47,7 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// The API's own state, shared by its two routers.
+/// The API's own state.
 #[derive(Debug)]
 pub struct Api {
     pub(crate) parts: Parts,
@@ -52,7 +58,7 @@ pub struct Api {
     pub(crate) registrations: Limiter<IpAddr>,
     pub(crate) revoked: Revoked,
     pub(crate) replays: Replays,
-    pub(crate) stats: Stats,
+    pub(crate) node_list: NodeList,
 }
 
 impl Api {
@@ -66,7 +72,7 @@ impl Api {
             registrations: Limiter::new(config.registrations_per_minute_max),
             revoked: Revoked::default(),
             replays: Replays::default(),
-            stats: Stats::default(),
+            node_list: NodeList::default(),
             parts,
             config,
         })

@@ -19,13 +19,13 @@ struct Series {
     sum_s: f64,
 }
 
-/// The counters.
+/// The counters. One of them serves all listeners of a process.
 #[derive(Debug, Default)]
-pub(crate) struct Stats {
+pub struct RequestStats {
     series: Mutex<BTreeMap<(String, &'static str), Series>>,
 }
 
-impl Stats {
+impl RequestStats {
     /// Counts one answer. `route` is a pattern of the route table, or `unmatched`.
     pub(crate) fn record(&self, method: &'static str, route: &str, status: u16, took: Duration) {
         let seconds = took.as_secs_f64();
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn buckets_are_cumulative() {
-        let stats = Stats::default();
+        let stats = RequestStats::default();
         stats.record("GET", "/v1/me", 200, Duration::from_millis(2));
         stats.record("GET", "/v1/me", 401, Duration::from_secs(9));
         let text = stats.render();

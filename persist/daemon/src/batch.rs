@@ -15,14 +15,26 @@ pub(crate) struct Decoded {
     pub(crate) messages: Vec<Arc<MessageEvent>>,
     pub(crate) reads: Vec<ReadEvent>,
     pub(crate) dead_letters: Vec<DeadLetter>,
+    /// The first record.
+    pub(crate) first_offset: Option<LogOffset>,
     /// One past the last record.
     pub(crate) next_offset: LogOffset,
+}
+
+/// When the first message among records was taken, Unix milliseconds; 0 when there is none.
+pub(crate) fn oldest_ms(records: &[LogRecord]) -> u64 {
+    let taken_ms = records.iter().find_map(|record| match Event::decode(&record.bytes) {
+        Ok(Event::Message(event)) => Some(event.ts_ms),
+        _ => None,
+    });
+    taken_ms.unwrap_or(0)
 }
 
 /// Takes records apart. What is no event, or names no conversation, is a dead letter.
 pub(crate) fn decode(records: &[LogRecord]) -> Decoded {
     let mut decoded = Decoded::default();
     for record in records {
+        decoded.first_offset.get_or_insert(record.offset);
         decoded.next_offset = LogOffset(record.offset.0 + 1);
         match understand(record) {
             Ok(Event::Message(event)) => decoded.messages.push(Arc::new(event)),
@@ -69,13 +81,19 @@ pub(crate) async fn number(state: &dyn SharedState, decoded: &Decoded) -> Result
 
 impl Decoded {
     /// The batch to be archived.
-    pub(crate) fn into_batch(self, messages: Vec<NumberedMessage>) -> ArchiveBatch {
-        let Self { reads, dead_letters, next_offset, .. } = self;
-        ArchiveBatch { messages, reads, dead_letters, next_offset }
+    pub(crate) fn to_batch(&self, messages: Vec<NumberedMessage>) -> ArchiveBatch {
+        ArchiveBatch {
+            messages,
+            reads: self.reads.clone(),
+            dead_letters: self.dead_letters.clone(),
+            first_offset: self.first_offset,
+            next_offset: self.next_offset,
+        }
     }
 
-    /// When the first of its messages was taken, Unix milliseconds.
-    pub(crate) fn oldest_ms(&self) -> Option<u64> {
-        self.messages.first().map(|event| event.ts_ms)
+    /// A record that is only a dead letter.
+    pub(crate) fn of_letter(letter: DeadLetter) -> Self {
+        let (first, next) = (letter.offset, LogOffset(letter.offset.0 + 1));
+        Self { dead_letters: vec![letter], first_offset: Some(first), next_offset: next, ..Self::default() }
     }
 }

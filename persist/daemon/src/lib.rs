@@ -7,15 +7,27 @@
 //! outbox of the directory ──signals, system messages──► gateways
 //! ```
 //!
-//! In `ringway up` it runs on the process's tokio runtime; the same code serves a process of its own.
-//! It knows the ports alone.
+//! In `ringway up` one [`Daemon`] runs on the process's tokio runtime; processes that share several queues run
+//! [`Workers`]. It knows the ports alone.
 
 mod backoff;
 mod batch;
-mod consume;
+mod config;
+mod consumer;
 mod daemon;
+mod duty;
+pub mod limits;
 mod metrics;
+mod poison;
 mod relay;
+mod replay;
+mod share;
+mod upkeep;
+mod workers;
 
-pub use daemon::{Daemon, DaemonConfig, DaemonError, Ports, Recovered};
-pub use metrics::Metrics;
+pub use config::{DaemonConfig, WorkersConfig};
+pub use consumer::Watcher;
+pub use daemon::{Daemon, DaemonError, Ports, Recovered};
+pub use metrics::{LeaseMetrics, ProcessMetrics, QueueMetrics, Rate};
+pub use replay::{ReplayError, replay_from};
+pub use workers::{WorkerPorts, Workers};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use ringway_engine::event::{Event, MessageEvent, ReadEvent};
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::packet::schema::{Message, Sent};
@@ -16,8 +17,8 @@ use ringway_store::conformance::shared_state::now_ms;
 use ringway_store::conformance::{conv, message, uid};
 use ringway_store::embedded::{Embedded, open_embedded_with};
 use ringway_store::ports::{
-    Archive, ArchiveBatch, ArchivedMessage, Directory, EventLog, Gateways, LogOffset, PageFrom, ServerMessage,
-    SharedState, Signal, StoreError, SubmitError,
+    Archive, ArchiveBatch, ArchivedMessage, CommitError, Directory, EventLog, Gateways, LogOffset, LogQueue, NewRecord,
+    PageFrom, ServerMessage, SharedState, Signal, StoreError, SubmitError,
 };
 use tokio::sync::{Notify, watch};
 
@@ -40,7 +41,11 @@ fn daemon(embedded: &Embedded, archive: Arc<dyn Archive>) -> Daemon {
 
 /// Appends as the uplink does.
 async fn append(embedded: &Embedded, events: &[Arc<MessageEvent>]) {
-    let records = events.iter().map(|event| Event::Message((**event).clone()).encode()).collect();
+    append_records(embedded, events.iter().map(|event| Event::Message((**event).clone()).encode()).collect()).await;
+}
+
+async fn append_records(embedded: &Embedded, records: Vec<Bytes>) {
+    let records = records.into_iter().map(|bytes| NewRecord { key: 0, bytes }).collect();
     embedded.log.append(records).await.unwrap();
 }
 
@@ -116,20 +121,24 @@ struct Flaky {
 
 #[async_trait]
 impl Archive for Flaky {
-    async fn commit(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
+    async fn commit(&self, batch: &ArchiveBatch) -> Result<(), CommitError> {
         let left = self.failures.load(Ordering::Relaxed);
         if left > 0 {
             self.failures.store(left - 1, Ordering::Relaxed);
             if left.is_multiple_of(2) {
                 self.archive.commit(batch).await?;
             }
-            return Err(StoreError::new("flaky", "away"));
+            return Err(StoreError::new("flaky", "away").into());
         }
         self.archive.commit(batch).await
     }
 
     async fn consumed_offset(&self) -> Result<LogOffset, StoreError> {
         self.archive.consumed_offset().await
+    }
+
+    async fn set_consumed_offset(&self, offset: LogOffset) -> Result<(), StoreError> {
+        self.archive.set_consumed_offset(offset).await
     }
 
     async fn page(&self, conv: &ConversationId, from: PageFrom, limit: usize) -> Result<Vec<Arc<Message>>, StoreError> {
@@ -166,7 +175,7 @@ async fn what_is_in_the_log_is_archived_and_let_go() {
     let all = events(1, 50);
     append(&embedded, &all).await;
     let read = ReadEvent { conv: "p2p:a:b".into(), uid: "b".into(), seq: 5, ts_ms: 9 };
-    embedded.log.append(vec![Event::Read(read).encode()]).await.unwrap();
+    append_records(&embedded, vec![Event::Read(read).encode()]).await;
     drain(&daemon).await;
     let pairs = archived(&embedded, "p2p:a:b").await;
     let expected: Vec<u64> = all.iter().filter(|event| event.conv == "p2p:a:b").map(|event| event.msg_id).collect();
@@ -261,7 +270,7 @@ async fn a_record_that_is_no_event_becomes_a_dead_letter() {
     append(&embedded, &events(1, 2)).await;
     let mut nowhere = (*message("p2p:a:b", "a", "c-9", 9, 9)).clone();
     nowhere.conv = "nowhere".into();
-    embedded.log.append(vec!["garbage".into(), Event::Message(nowhere).encode()]).await.unwrap();
+    append_records(&embedded, vec!["garbage".into(), Event::Message(nowhere).encode()]).await;
     append(&embedded, &events(4, 1)).await;
     assert_eq!(daemon.recover().await.unwrap(), Recovered { records: 5, messages: 3, dead_letters: 2 });
     drain(&daemon).await;
@@ -316,6 +325,6 @@ async fn what_the_gateways_refuse_does_not_stop_the_rest() {
     embedded.directory.create_group("g", "G", &uid("a"), &[], 1).await.unwrap();
     let told = Arc::new(Told { refuse: true, ..Told::default() });
     let daemon = relay(&embedded, told).await;
-    assert_eq!(daemon.metrics().refused.load(Ordering::Relaxed), 2);
+    assert_eq!(daemon.process_metrics().refused.load(Ordering::Relaxed), 2);
     embedded.close().await;
 }

@@ -34,7 +34,7 @@ async fn main() {
         let batch = ArchiveBatch { messages, next_offset: LogOffset(first + batch), ..ArchiveBatch::default() };
         let started = Instant::now();
         archive.commit(&batch).await.unwrap();
-        state.archived(&batch);
+        state.archived(&batch).await.unwrap();
         committing += started.elapsed().as_secs_f64();
     }
     println!("{total} messages of 128 B in {conversations} conversations, {batch} a batch");

@@ -49,6 +49,11 @@ pub const DEDUP_FILTER_ENTRIES: usize = 1 << 20;
 pub const CURSORS_WAITING_MAX: usize = 1_000_000;
 /// Unread messages are counted among this many of the newest; that many unread means "or more".
 pub const UNREAD_COUNTED_MAX: u64 = 1_000;
+/// Bytes of a lease's name and of its owner's. Longer ones are an error.
+pub const LEASE_NAME_BYTES_MAX: usize = 128;
+/// Leases that one list names: a deployment has a few for each process and queue. What lies above, in the order of
+/// names, is left out.
+pub const LEASES_LISTED_MAX: usize = 10_000;
 
 const _: () = {
     assert!(SYSTEM_MESSAGE_UIDS_MAX * (UID_BYTES_MAX + 3) < MESSAGE_BYTES_MAX / 4);

@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use ringway_engine::ids::Uid;
 use ringway_engine::limits::{MAILBOX_MAX, SHARDS_MAX};
 use ringway_engine::packet::schema::Sent;
+use ringway_peer::{Ask, PeerHandler, Reply, Word};
 use ringway_ring::listener::bind_all;
 use ringway_ring::mailbox::{self, Inbox, Sender};
 use ringway_ring::runtime::{self, ShardHandle, ShardThread, StartError};
 use ringway_ring::tls::{TlsConfig, TlsError};
-use ringway_store::ports::{Gateways, ServerMessage, Signal, SubmitError};
+use ringway_store::ports::{Gateways, NodeRun, ServerMessage, Signal, SubmitError};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,6 +28,8 @@ use crate::uplink::{self, Ports, Request, UplinkParts};
 const BACKLOG: i32 = 4_096;
 /// Requests of API and daemon that wait for the uplink; they wait with their senders beyond that.
 const REQUESTS_MAX: usize = 1_024;
+/// Words of other nodes that wait for the uplink; past it they are dropped, and the devices read what is missing.
+const WORDS_MAX: usize = 16_384;
 
 /// Why a gateway did not start.
 #[derive(Debug, Error)]
@@ -66,6 +69,7 @@ pub struct Gateway {
 /// The gateway as the API and the daemon see it.
 struct Handle {
     requests: mpsc::Sender<Request>,
+    words: mpsc::Sender<Word>,
     live: Arc<Live>,
     shards: Vec<Arc<ShardMetrics>>,
     uplink: Arc<UplinkMetrics>,
@@ -92,6 +96,7 @@ impl Gateway {
         let live = Arc::new(Live::new(config.live.clone(), tls));
         let uplink_metrics = Arc::new(UplinkMetrics::default());
         let (requests, asked) = mpsc::channel(REQUESTS_MAX);
+        let (words, heard) = mpsc::channel(WORDS_MAX);
         let (to_uplink, uplink_inbox) = mailbox::inbox::<ToUplink>(config.shards, MAILBOX_MAX);
         let ends = shard_ends(config.shards);
         let mut to_shards = Vec::new();
@@ -116,6 +121,7 @@ impl Gateway {
                 peers: peers.to_peers,
                 uplink: to_uplink,
                 proxy_protocol: config.proxy_protocol,
+                reorder_wait_ms: ports.cluster.as_ref().map_or(0, |cluster| cluster.reorder_wait_ms),
                 live: Arc::clone(&live),
                 metrics,
             };
@@ -131,12 +137,13 @@ impl Gateway {
             inbox: uplink_inbox,
             shards: to_shards,
             requests: asked,
+            words: heard,
             live: Arc::clone(&live),
             metrics: Arc::clone(&uplink_metrics),
             boot,
         };
         let uplink = start_uplink(parts).map_err(GatewayError::Uplink)?;
-        let handle = Arc::new(Handle { requests, live, shards: shard_metrics, uplink: uplink_metrics });
+        let handle = Arc::new(Handle { requests, words, live, shards: shard_metrics, uplink: uplink_metrics });
         Ok(Self { address, echo: echo_address, handle, tls: config.tls.clone(), shards, uplink })
     }
 
@@ -156,6 +163,19 @@ impl Gateway {
     #[must_use]
     pub fn port(&self) -> Arc<dyn Gateways> {
         Arc::clone(&self.handle) as Arc<dyn Gateways>
+    }
+
+    /// What answers other nodes, the daemon and the API on the peer port.
+    #[must_use]
+    pub fn peer_handler(&self) -> Arc<dyn PeerHandler> {
+        Arc::clone(&self.handle) as Arc<dyn PeerHandler>
+    }
+
+    /// What speaks against this node's health; nothing while messages get through.
+    #[must_use]
+    pub fn complaints(&self) -> Arc<dyn Fn() -> Vec<String> + Send + Sync> {
+        let handle = Arc::clone(&self.handle);
+        Arc::new(move || handle.uplink.canary.complaint().into_iter().collect())
     }
 
     /// Says that everything behind the gateway has recovered.
@@ -258,6 +278,37 @@ impl Gateways for Handle {
     async fn online(&self, uids: &[Uid]) -> Vec<Uid> {
         let uids = uids.to_vec();
         self.ask(|reply| Request::Online(uids, reply)).await.unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl PeerHandler for Handle {
+    fn hear(&self, _from: &NodeRun, word: Word) {
+        if self.words.try_send(word).is_err() {
+            self.uplink.unheard.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn answer(&self, _from: &NodeRun, ask: Ask) -> Reply {
+        let refused = |error: SubmitError| match error {
+            SubmitError::Temporary(why) => Reply::Temporary(why),
+            SubmitError::Refused(why) => Reply::Refused(why),
+        };
+        match ask {
+            Ask::Ping => Reply::Done,
+            Ask::Signal(signal) => self.signal(signal).await.map_or_else(refused, |()| Reply::Done),
+            Ask::Resync => match self.ask(Request::Resync).await {
+                Ok(Ok(())) => Reply::Done,
+                Ok(Err(error)) => Reply::Temporary(error.to_string()),
+                Err(error) => refused(error),
+            },
+            Ask::Submit(message) => self.submit(message).await.map_or_else(refused, Reply::Sent),
+            Ask::Trace(msg_id) => Reply::Trace(self.trace(msg_id).await),
+            Ask::Online(uids) => {
+                let uids: Vec<Uid> = uids.iter().filter_map(|uid| Uid::parse(uid).ok()).collect();
+                Reply::Online(self.online(&uids).await.iter().map(|uid| uid.as_str().to_owned()).collect())
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! → `shard/output` (one send a turn). `mail` holds everything that threads say to each other.
 
 mod clock;
+mod cluster;
 pub mod config;
 mod echo;
 mod gateway;
@@ -17,6 +18,7 @@ mod shard;
 mod trace;
 mod uplink;
 
+pub use cluster::Cluster;
 pub use config::{GatewayConfig, LiveConfig};
 pub use gateway::{Gateway, GatewayError};
 pub use uplink::Ports;

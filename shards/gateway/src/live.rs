@@ -20,6 +20,8 @@ pub(crate) struct Live {
     pub(crate) connections: AtomicUsize,
     pub(crate) ready: AtomicBool,
     pub(crate) draining: AtomicBool,
+    /// Where other nodes take clients, the least loaded first.
+    elsewhere: ArcSwap<Vec<String>>,
 }
 
 impl Live {
@@ -30,11 +32,22 @@ impl Live {
             connections: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            elsewhere: ArcSwap::default(),
         }
     }
 
     pub(crate) fn config(&self) -> Arc<LiveConfig> {
         self.config.load_full()
+    }
+
+    pub(crate) fn elsewhere(&self) -> Arc<Vec<String>> {
+        self.elsewhere.load_full()
+    }
+
+    pub(crate) fn set_elsewhere(&self, urls: Vec<String>) {
+        if *self.elsewhere.load_full() != urls {
+            self.elsewhere.store(Arc::new(urls));
+        }
     }
 
     pub(crate) fn tls(&self) -> Option<Arc<TlsConfig>> {

@@ -12,12 +12,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use ringway_engine::catchup::Standing;
 use ringway_engine::conversation::{Formats, Number, Permission};
+use ringway_engine::delivery::Place;
 use ringway_engine::devices::KickReason;
 use ringway_engine::effect::{BatchEntry, Delivery, Origin, ReadFrom, Submission};
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::ids::{ConversationId, DeviceId, Uid};
 use ringway_engine::packet::Format;
-use ringway_engine::packet::schema::{Connect, Sent, ServerPacket};
+use ringway_engine::packet::schema::{Connect, Message, Sent, ServerPacket};
 use ringway_engine::session::Identity;
 use ringway_store::ports::{CursorUpdate, Page};
 use tokio::sync::oneshot;
@@ -51,7 +52,9 @@ pub(crate) enum ToUplink {
     /// Read for a client's `sync`; `SyncPage`.
     Sync { origin: Origin, conv: ConversationId, uid: Uid, from: ReadFrom, limit: usize },
     /// Read the next page of a backlog; `CatchUpPage`.
-    CatchUp { to: ConnectionRef, conv: ConversationId, after: u64 },
+    CatchUp { to: ConnectionRef, conv: ConversationId, after: Place },
+    /// A push that is never stored, for devices on other nodes.
+    Transient(Arc<Transient>),
     /// List conversations; `Answer`.
     Conversations { origin: Origin, uid: Uid, after: String, limit: usize },
     /// Check a newer token; `Refreshed` or `Answer`.
@@ -122,7 +125,7 @@ pub(crate) enum ToShard {
     /// End a session on purpose.
     Kick { connection: u64, reason: KickReason },
     /// The user is in the conversation from now on; what lies in `(from, head]` is backlog.
-    Joined { uid: Uid, conv: ConversationId, from: u64, head: u64 },
+    Joined { uid: Uid, conv: ConversationId, from: Place, head: Place },
     /// The user is in it no more.
     Left { uid: Uid, conv: ConversationId },
     /// Cached permissions are void.
@@ -132,13 +135,19 @@ pub(crate) enum ToShard {
     /// A committed batch for the members that live here.
     Deliver(Arc<Delivery>),
     /// A batch of this conversation could not be handed over.
-    Missed { conv: ConversationId, first: u64, head: u64 },
+    Missed { conv: ConversationId, epoch: u64, first: u64, head: u64 },
+    /// A batch that another node has committed, for the conversation's home; its messages carry their numbers.
+    Arrived { conv: ConversationId, messages: Vec<Message>, audience: Audience },
+    /// Where a device stands, after pushes may have been lost.
+    Standings { connection: u64, standings: Vec<(ConversationId, Standing)> },
+    /// All cached permissions are void.
+    ForgetPermissions,
     /// A command failed at its hub.
     Refuse { origin: Origin, code: ErrorCode },
     /// A push that is never stored.
     Transient(Arc<Transient>),
     /// Answer a catch-up read from the hub's recent ring, or pass it on to the uplink.
-    Recent { to: ConnectionRef, conv: ConversationId, after: u64 },
+    Recent { to: ConnectionRef, conv: ConversationId, after: Place },
     /// Tell what is remembered of a message.
     Trace { msg_id: u64, conv: u64, seq: u64, reply: oneshot::Sender<Vec<Hop>> },
     /// Answer when everything before this was handled.

@@ -85,6 +85,8 @@ counters! {
         slow_closed: "counter", "ringway_slow_readers_total", "Devices closed because they did not read.";
         pages: "counter", "ringway_backlog_pages_total", "Backlog pages pushed.";
         transients: "counter", "ringway_transients_total", "Transient pushes queued for devices.";
+        arrived: "counter", "ringway_arrived_total", "Messages committed by other nodes and shown here.";
+        reordered: "counter", "ringway_reordered_total", "Times a batch began to wait for those of other nodes below it.";
         missed: "counter", "ringway_mailbox_missed_total", "Deliveries dropped at a full mailbox and owed.";
         hubs: "gauge", "ringway_hubs", "Conversations with a hub on this shard.";
         mailbox_depth: "gauge", "ringway_mailbox_depth", "Items taken from the mailbox in the last turn.";
@@ -100,6 +102,7 @@ counters! {
         failed: "counter", "ringway_uplink_failed_total", "Messages refused because log or numbering failed.";
         opens: "counter", "ringway_opens_total", "Tokens checked for connect.";
         opens_refused: "counter", "ringway_opens_refused_total", "Connects refused.";
+        told_nodes: "counter", "ringway_told_nodes_total", "Batches handed to other nodes.";
         kicked: "counter", "ringway_kicked_total", "Sessions ended by policy or revocation.";
         users: "gauge", "ringway_users_online", "Users with a session.";
     }
@@ -121,6 +124,10 @@ pub(crate) struct UplinkMetrics {
     pub(crate) append_latency: Latency,
     /// From durable until numbered.
     pub(crate) number_latency: Latency,
+    /// Words of other nodes dropped because the uplink was behind; written by the peers' threads.
+    pub(crate) unheard: AtomicU64,
+    /// Whether this node's own messages get through.
+    pub(crate) canary: crate::uplink::Canary,
 }
 
 /// All of it as Prometheus text.
@@ -137,6 +144,9 @@ pub(crate) fn render(shards: &[std::sync::Arc<ShardMetrics>], uplink: &UplinkMet
         head(&mut out, metric, kind, help);
         let _ = writeln!(out, "{metric} {value}");
     }
+    out.push_str(&uplink.canary.text());
+    head(&mut out, "ringway_unheard_total", "counter", "Words of other nodes dropped because the uplink was behind.");
+    let _ = writeln!(out, "ringway_unheard_total {}", uplink.unheard.load(Ordering::Relaxed));
     head(&mut out, "ringway_stage_seconds", "histogram", "Time of a message in a stage.");
     for (shard, metrics) in shards.iter().enumerate() {
         histogram(&mut out, &format!("stage=\"commit\",shard=\"{shard}\""), &metrics.commit_latency);

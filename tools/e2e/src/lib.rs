@@ -2,15 +2,16 @@
 //!
 //! `server` runs one `ringway up`; `wire` and `peer` speak to it without the SDK, so that a mistake of
 //! the SDK cannot hide one of the server; `http` and `people` make accounts and groups; `metrics` reads
-//! what the server says of itself; `walker` is a device that never gives up, for tests that kill;
-//! `checker` judges what all of them saw.
+//! what the server says of itself; `walker` is a device that never gives up, for tests that kill, and `load`
+//! eight of them; `checker` judges what all of them saw.
 
 pub mod checker;
 pub mod http;
+pub mod load;
 pub mod metrics;
 pub mod peer;
 pub mod people;
-mod program;
+pub mod program;
 pub mod server;
 pub mod walker;
 pub mod wire;

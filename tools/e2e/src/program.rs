@@ -1,4 +1,4 @@
-//! Where the `ringway` program is: named by the environment, else built beside the test. A build of what is
+//! Where the programs are: named by the environment, else built beside the test. A build of what is
 //! up to date takes cargo a moment; a program left over from older code would test nothing.
 
 use std::env;
@@ -10,11 +10,33 @@ use anyhow::{Context as _, Result, ensure};
 
 /// Names the program to test.
 const VARIABLE: &str = "RINGWAY_BIN";
+/// Names the folder of the production programs to test.
+const PRODUCTION_VARIABLE: &str = "RINGWAY_PRODUCTION_BINS";
 
 /// The program that this run tests, the same for every test of the process.
 pub(crate) fn ringway() -> Result<PathBuf> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     FOUND.get_or_init(|| find().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
+/// The folder of the three production programs, built like `ringway`.
+///
+/// # Errors
+/// They do not build, or the folder that the environment names has them not.
+pub fn production() -> Result<PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    FOUND.get_or_init(|| find_production().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
+fn find_production() -> Result<PathBuf> {
+    let folder = match env::var_os(PRODUCTION_VARIABLE) {
+        Some(named) => PathBuf::from(named),
+        None => build_beside(&["ringway-gateway-bin", "ringway-persist-bin", "ringway-api-bin"])?,
+    };
+    for name in ["ringway-gateway", "ringway-persist", "ringway-api"] {
+        ensure!(folder.join(name).is_file(), "{} has no {name}", folder.display());
+    }
+    Ok(folder)
 }
 
 fn find() -> Result<PathBuf> {
@@ -23,16 +45,22 @@ fn find() -> Result<PathBuf> {
         ensure!(named.is_file(), "{VARIABLE} names {}, which is no file", named.display());
         return Ok(named);
     }
+    let beside = build_beside(&["ringway"])?.join("ringway");
+    ensure!(beside.is_file(), "there is no {}; name the program with {VARIABLE}", beside.display());
+    Ok(beside)
+}
+
+/// Builds programs in the profile of this test; their folder.
+fn build_beside(packages: &[&str]) -> Result<PathBuf> {
     // A test runs from `<target>/<profile>/deps`, programs lie in `<target>/<profile>`.
     let own = env::current_exe().context("where this test is")?;
     let folder = own.parent().and_then(|deps| deps.parent()).context("the test is in no target folder")?;
-    let beside = folder.join("ringway");
     let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     if let Some(target) = folder.parent() {
         build.env("CARGO_TARGET_DIR", target);
     }
-    let status = build.args(["build", "--package", "ringway"]).current_dir(env!("CARGO_MANIFEST_DIR")).status();
-    ensure!(status.context("cargo")?.success(), "ringway does not build");
-    ensure!(beside.is_file(), "there is no {}; name the program with {VARIABLE}", beside.display());
-    Ok(beside)
+    build.arg("build").args(packages.iter().flat_map(|package| ["--package", package]));
+    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    ensure!(status.context("cargo")?.success(), "{} does not build", packages.join(", "));
+    Ok(folder.to_owned())
 }

@@ -100,6 +100,15 @@ struct Place {
 
 impl Place {
     fn add(&mut self, epoch: u64, seq: u64) {
+        if epoch < self.epoch {
+            return;
+        }
+        if epoch > self.epoch {
+            // A later epoch is shown from where it differs.
+            self.upto = self.upto.min(seq.saturating_sub(1));
+            self.told = self.told.min(self.upto);
+            self.above.clear();
+        }
         self.epoch = epoch;
         self.above.insert(seq);
         while self.above.remove(&(self.upto + 1)) {
@@ -128,13 +137,13 @@ impl Walker {
         Self { role, orders, next: 0, open, places, sessions, busy: 0, resyncs: 0 }
     }
 
-    /// Walks until it is told to stop, has an answer to everything it sent and has seen every conversation of
+    /// Walks, from one gateway to the next when a connection breaks, until it is told to stop, has an answer to everything it sent and has seen every conversation of
     /// `heads` up to its head, which it is told when it asks after the stop.
     ///
     /// # Errors
     /// The server breaks the protocol, or refuses what it should take.
-    pub async fn walk(mut self, address: SocketAddr, heads: Heads) -> Result<Journey> {
-        loop {
+    pub async fn walk(mut self, gateways: Vec<SocketAddr>, heads: Heads) -> Result<Journey> {
+        for address in gateways.into_iter().cycle() {
             let session = Session::new(&self.role.uid, &self.role.device);
             self.sessions.push(session);
             match self.visit(address, &heads).await {
@@ -149,6 +158,7 @@ impl Walker {
                 Err(error) => return Err(error.context(format!("{} of {}", self.role.device, self.role.uid))),
             }
         }
+        bail!("no gateway to walk to")
     }
 
     /// One connection, to its end; `Ok` when all is done.

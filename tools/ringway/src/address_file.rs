@@ -28,12 +28,6 @@ pub(crate) struct Addresses {
     pub(crate) conformance_echo: Option<String>,
 }
 
-/// The ready line.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct ReadyLine {
-    ready: Addresses,
-}
-
 /// What the file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AddressFile {
@@ -41,13 +35,6 @@ pub(crate) struct AddressFile {
     pub(crate) pid: u32,
     /// Where.
     pub(crate) ready: Addresses,
-}
-
-impl Addresses {
-    /// The line that scripts wait for on standard output.
-    pub(crate) fn ready_line(&self) -> String {
-        serde_json::to_string(&ReadyLine { ready: self.clone() }).unwrap_or_default()
-    }
 }
 
 impl AddressFile {
@@ -105,7 +92,7 @@ mod tests {
     #[test]
     fn the_ready_line_is_one_object_on_one_line() {
         let expected = r#"{"ready":{"ws":"ws://127.0.0.1:1/v1/ws","api":"http://127.0.0.1:2","admin":"http://127.0.0.1:3","page":"http://127.0.0.1:2/"}}"#;
-        assert_eq!(addresses().ready_line(), expected);
+        assert_eq!(ringway_service::ready::line(&addresses()), expected);
     }
 
     #[test]

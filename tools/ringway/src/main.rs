@@ -5,8 +5,6 @@ mod chat;
 mod clock;
 mod config;
 mod doctor;
-mod failure;
-mod log;
 mod settings;
 mod token;
 mod trace;
@@ -16,9 +14,14 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use ringway_service::config::print;
+use ringway_service::failure::{Failure, exit};
 
-use crate::failure::Failure;
+use crate::config::Config;
 use crate::settings::ConfigArgs;
+
+/// As it names itself when it fails.
+const PROGRAM: &str = "ringway";
 
 /// Ringway: instant messaging in one process, and the tools to look at it.
 #[derive(Debug, Parser)]
@@ -46,35 +49,28 @@ enum Command {
 
 fn main() -> ExitCode {
     let Some(command) = Cli::parse().command else {
-        return report(Cli::command().print_help().map_err(|error| Failure::Failed(error.into())));
+        return exit(PROGRAM, Cli::command().print_help().map_err(|error| Failure::Failed(error.into())));
     };
     // Every part finds the process's one TLS library here. It fails only when it was chosen before.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    report(match command {
-        Command::Up(args) => up::run(&args),
-        Command::Chat(args) => chat::run(args).map_err(Failure::Failed),
-        Command::Token(args) => token::run(&args),
-        Command::Trace(args) => trace::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Config(args) => print_config(&args),
-    })
+    exit(
+        PROGRAM,
+        match command {
+            Command::Up(args) => up::run(&args),
+            Command::Chat(args) => chat::run(args).map_err(Failure::Failed),
+            Command::Token(args) => token::run(&args),
+            Command::Trace(args) => trace::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
+            Command::Config(args) => print_config(&args),
+        },
+    )
 }
 
 fn print_config(args: &ConfigArgs) -> Result<(), Failure> {
-    let text = config::print(&args.sources().load().map_err(Failure::Usage)?);
+    let text = print(&args.sources().load::<Config>().map_err(Failure::Usage)?);
     // A reader that has seen enough closes its end.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
-}
-
-fn report(outcome: Result<(), Failure>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.tell();
-            ExitCode::from(failure.exit_code())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use crate::config::Sources;
+use ringway_service::config::Sources;
 
 /// Where the configuration is.
 #[derive(Debug, Args)]

@@ -7,13 +7,13 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::Args;
 use ringway_engine::ids::{DeviceId, Uid};
+use ringway_service::failure::Failure;
 use ringway_store::embedded::open_directory;
 use ringway_store::ports::{Account, Directory, DirectoryError};
 use ringway_store::token::Claims;
 
 use crate::clock::unix_ms;
 use crate::config::Config;
-use crate::failure::Failure;
 use crate::settings::DataArgs;
 
 /// Arguments of `ringway token`.
@@ -37,7 +37,7 @@ pub(crate) struct TokenArgs {
 /// # Errors
 /// Wrong ids, or the data folder cannot be opened.
 pub(crate) fn run(args: &TokenArgs) -> Result<(), Failure> {
-    let config = args.data.sources().load().map_err(Failure::Usage)?;
+    let config = args.data.sources().load::<Config>().map_err(Failure::Usage)?;
     let user = Uid::parse(&args.user).with_context(|| format!("--user {:?}", args.user)).map_err(Failure::Usage)?;
     let device = args.device.as_deref().map(DeviceId::parse).transpose();
     let device = device.with_context(|| format!("--device {:?}", args.device)).map_err(Failure::Usage)?;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use ringway_service::failure::Failure;
 use serde::Deserialize;
 
 use crate::address_file::AddressFile;
 use crate::clock::time_of_day;
-use crate::failure::Failure;
+use crate::config::Config;
 use crate::settings::DataArgs;
 
 /// How long the node has to answer.
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
 }
 
 fn of_folder(data: &DataArgs) -> Result<String, Failure> {
-    let config = data.sources().load().map_err(Failure::Usage)?;
+    let config = data.sources().load::<Config>().map_err(Failure::Usage)?;
     let folder = &config.data.folder;
     let running = AddressFile::of_running(folder);
     let running = running.with_context(|| format!("no ringway serves {}: name one with --admin", folder.display()))?;

@@ -1,11 +1,16 @@
 //! The project's own chores: `cargo xtask test` is every check there is, the same for a developer and for CI.
 //!
 //! It installs what a machine lacks, says what it is doing, goes on after a failure, and closes with a table and one
-//! line `N passed, M failed`. It knows the other crates only by their folders, their tests and their programs, so that
-//! it builds in seconds and can judge a tree that does not compile.
+//! line `N passed, M failed`. `cargo xtask stack` starts and ends the real servers behind Ringway, and
+//! `cargo xtask cluster` its production processes over them.
+//!
+//! Of the other crates it links `ringway-stack` alone, which links none of them; it knows the rest by their folders,
+//! their tests and their programs, so that it builds in seconds and can judge a tree that does not compile.
 
+mod cluster;
 mod outcome;
 mod process;
+mod stack;
 mod steps;
 mod style;
 mod tools;
@@ -13,6 +18,7 @@ mod workplace;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::steps::Step;
@@ -42,19 +48,39 @@ enum Chore {
         #[arg(value_enum, value_name = "STEP")]
         steps: Vec<Step>,
     },
+    /// Ringway's production processes over the real servers
+    Cluster {
+        #[command(subcommand)]
+        verb: cluster::Verb,
+    },
+    /// The real servers behind Ringway: RocketMQ, Redis, MariaDB
+    Stack {
+        #[command(subcommand)]
+        verb: stack::Verb,
+    },
 }
 
 fn main() -> ExitCode {
-    let Chore::Test { steps } = Arguments::parse().chore;
-    let workplace = match Workplace::find() {
-        Ok(workplace) => workplace,
+    let ended = match Arguments::parse().chore {
+        Chore::Test { steps } => test(&steps),
+        Chore::Cluster { verb } => cluster::run(&verb).map(|()| true),
+        Chore::Stack { verb } => stack::run(&verb).map(|()| true),
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("cargo xtask: {error:#}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    let outcomes = steps::run_all(&workplace, &steps);
+    }
+}
+
+/// Runs the checks; whether all of them passed.
+fn test(steps: &[Step]) -> Result<bool> {
+    let workplace = Workplace::find()?;
+    let outcomes = steps::run_all(&workplace, steps);
     print!("{}", outcome::table(&outcomes));
     println!("{}", outcome::closing_line(&outcomes));
-    if outcomes.iter().all(|outcome| outcome.result.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(outcomes.iter().all(|outcome| outcome.result.is_ok()))
 }

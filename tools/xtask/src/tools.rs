@@ -125,6 +125,36 @@ pub(crate) fn cxx() -> Result<()> {
     Ok(())
 }
 
+/// The servers that the adapters are tested against, and what each start of them uses. Debian's packages named here
+/// hold the programs without a service that would start with the machine.
+pub(crate) fn servers() -> Result<()> {
+    // `redis-check-rdb` is the server under another name.
+    install(&["redis-server", "redis-check-rdb"], "redis-tools")?;
+    install(&["mariadbd"], "mariadb-server-core")?;
+    install(&["mariadb"], "mariadb-client-core")?;
+    // RocketMQ runs on Java; its jars come through Maven, and one of ours is compiled.
+    install(&["javac"], "default-jdk-headless")?;
+    install(&["mvn"], "maven")?;
+    println!("preparing the servers: MariaDB's system tables, RocketMQ's jars and classes");
+    ringway_stack::prepare().context("the servers cannot be prepared")
+}
+
+/// Installs a package unless one of the programs is there.
+fn install(programs: &[&str], package: &str) -> Result<()> {
+    let found = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders: Vec<PathBuf> = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).collect();
+        programs.iter().any(|program| folders.iter().any(|folder| folder.join(program).is_file()))
+    };
+    if !found() {
+        debian(&[package])?;
+    }
+    if !found() {
+        bail!("{} is missing, though {package} was installed", programs.join(" or "));
+    }
+    Ok(())
+}
+
 /// rustfmt and clippy come with the toolchain; a toolchain without them cannot be mended from here.
 pub(crate) fn toolchain() -> Result<()> {
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {

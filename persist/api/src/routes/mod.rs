@@ -13,6 +13,8 @@ use axum::Router;
 use axum::http::header;
 use axum::middleware::from_fn_with_state;
 
+pub(crate) use locate::NodeList;
+
 use crate::state::Api;
 use crate::table::RouteTable;
 use crate::{page, replay, shell};

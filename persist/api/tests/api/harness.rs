@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use ringway_api::{Api, ApiConfig, Parts, ServeLimits, admin_router, router, serve};
+use ringway_api::{Admin, Api, ApiConfig, Nodes, Parts, ServeLimits, admin_router, router, serve};
 use ringway_engine::event::MessageEvent;
 use ringway_engine::ids::Uid;
 use ringway_engine::packet::schema::Sent;
@@ -86,13 +86,21 @@ impl Server {
         let parts = Parts {
             directory: Arc::clone(&directory),
             state: Arc::clone(&state),
-            archive: Arc::clone(&archive),
             gateways: gateway.clone(),
             tokens: tokens.clone(),
-            load: Arc::new(|| 0.25),
-            not_ready: Arc::new(Vec::new),
-            metrics: vec![Arc::new(|| "daemon_archived 7\n".into())],
+            nodes: Nodes::Own(Arc::new(|| 0.25)),
+            requests: Arc::default(),
         };
+        let (shown, asked): (Arc<Gateway>, Arc<dyn Gateways>) = (gateway.clone(), gateway.clone());
+        let ready = gateway.clone();
+        let admin_parts = Arc::new(Admin {
+            gateways: Arc::new(asked.into()),
+            archive: Arc::new(Arc::clone(&archive).into()),
+            not_ready: Box::new(move || (!ready.ready()).then(|| "draining".to_owned()).into_iter().collect()),
+            metrics: Box::new(move || vec![shown.metrics(), "daemon_archived 7\n".to_owned()]),
+            requests: Arc::clone(&parts.requests),
+            token: Some("s3cret".to_owned()),
+        });
         let mut config = ApiConfig::new("ws://0.0.0.0:7400/v1/ws");
         adapt(&mut config);
         let api = Api::new(parts, config);
@@ -103,7 +111,7 @@ impl Server {
         let served = tokio::spawn(serve(public, router(&api), limits, async {
             let _ = stopped.await;
         }));
-        tokio::spawn(serve(admin, admin_router(&api), ServeLimits::default(), std::future::pending()));
+        tokio::spawn(serve(admin, admin_router(&admin_parts), ServeLimits::default(), std::future::pending()));
         Self {
             public: public_at,
             admin: admin_at,

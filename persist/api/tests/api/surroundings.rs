@@ -42,8 +42,7 @@ async fn metrics_are_of_gateway_daemon_and_api() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_shows_hops_and_the_archive_but_no_body() {
-    let adapt = |config: &mut ringway_api::ApiConfig| config.admin_token = Some("s3cret".into());
-    let server = Server::start_with(adapt, ServeLimits::default()).await;
+    let server = Server::start().await;
     let said = server.say("p2p:ann:bob", "ann", "private words").await;
     let batch = ArchiveBatch { messages: vec![said], next_offset: LogOffset(1), ..ArchiveBatch::default() };
     server.archive.commit(&batch).await.unwrap();

@@ -5,7 +5,7 @@ use ringway_engine::event::ReadEvent;
 use ringway_engine::limits::DEDUP_MS;
 
 use super::{conv, message, numbered, seqs};
-use crate::ports::{Archive, ArchiveBatch, DeadLetter, LogOffset, NumberedMessage, PageFrom};
+use crate::ports::{Archive, ArchiveBatch, CommitError, DeadLetter, LogOffset, NumberedMessage, PageFrom};
 
 fn batch(messages: Vec<NumberedMessage>, next_offset: u64) -> ArchiveBatch {
     ArchiveBatch { messages, next_offset: LogOffset(next_offset), ..ArchiveBatch::default() }
@@ -97,4 +97,27 @@ pub async fn refuses_a_taken_number(archive: &dyn Archive) {
     archive.commit(&batch(vec![fresh, taken], 3)).await.unwrap_err();
     assert_eq!(archive.consumed_offset().await.unwrap(), LogOffset(1));
     assert!(archive.page(&conv("p2p:a:c"), PageFrom::After(0), 10).await.unwrap().is_empty());
+}
+
+/// The offset goes where it is set, and a batch is archived once however often it is read.
+pub async fn is_set_back(archive: &dyn Archive) {
+    let events: Vec<_> = (1..=4).map(|n| message("p2p:a:b", "a", &format!("c-{n}"), n, n)).collect();
+    let read = |first: u64, end: u64| {
+        let messages = (first..end).map(|n| numbered(&events[n as usize], n + 1)).collect();
+        ArchiveBatch { first_offset: Some(LogOffset(first)), ..batch(messages, end) }
+    };
+    archive.set_consumed_offset(LogOffset(0)).await.unwrap();
+    for (first, end) in [(0, 2), (2, 4)] {
+        archive.commit(&read(first, end)).await.unwrap();
+    }
+    archive.set_consumed_offset(LogOffset(1)).await.unwrap();
+    assert_eq!(archive.consumed_offset().await.unwrap(), LogOffset(1));
+    let ahead = ArchiveBatch { first_offset: Some(LogOffset(4)), ..batch(Vec::new(), 5) };
+    let moved = archive.commit(&ahead).await;
+    assert!(matches!(moved, Err(CommitError::Moved { read_from: 4, found: 1 })), "{moved:?}");
+    archive.commit(&read(1, 3)).await.unwrap();
+    archive.commit(&read(3, 4)).await.unwrap();
+    assert_eq!(seqs(&archive.page(&conv("p2p:a:b"), PageFrom::After(0), 10).await.unwrap()), [1, 2, 3, 4]);
+    archive.set_consumed_offset(LogOffset(9)).await.unwrap();
+    assert_eq!(archive.consumed_offset().await.unwrap(), LogOffset(9));
 }

@@ -11,7 +11,11 @@
 
 pub mod archive;
 pub mod directory;
+pub mod epochs;
 pub mod event_log;
+pub mod leases;
+pub mod records;
+pub mod routes;
 pub mod shared_state;
 
 use std::sync::Arc;

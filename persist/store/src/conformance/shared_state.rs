@@ -52,7 +52,7 @@ impl Stores<'_> {
             ..ArchiveBatch::default()
         };
         self.archive.commit(&batch).await.unwrap();
-        self.upkeep.archived(&batch);
+        self.upkeep.archived(&batch).await.unwrap();
     }
 
     async fn point(&self, user: &str, on: &str, of: &str) -> Option<DevicePoint> {
@@ -86,6 +86,38 @@ pub async fn numbers(stores: Stores<'_>) {
     assert_eq!(stores.state.unarchived_bytes(), 0);
     assert_eq!(stores.number(&[repeat, message("p2p:a:b", "a", "c-2", 10, now)]).await, [1, 3]);
     assert_eq!(stores.state.known(&id, "a", "c-1", true).await.unwrap().unwrap().msg_id, 1);
+}
+
+/// Callers that number the same messages and their own at once agree, and leave no number out. `others` are
+/// states of other processes, or the same one again.
+pub async fn many_callers(stores: Stores<'_>, others: &[&dyn SharedState]) {
+    const EACH: u64 = 40;
+    let common: Vec<_> = run("group:g", "a", 1, EACH);
+    let callers = others.len() as u64 + 1;
+    let call = async |state: &dyn SharedState, caller: u64| {
+        let mut given = Vec::new();
+        for n in 0..EACH {
+            let own = message("group:g", "b", &format!("{caller}-{n}"), 1_000 * (caller + 1) + n, now_ms());
+            let shared = &common[usize::try_from(n).unwrap()];
+            let batch = if caller.is_multiple_of(2) { [own, shared.clone()] } else { [shared.clone(), own] };
+            let numbers = state.number(&batch).await.unwrap();
+            given.extend(numbers.iter().map(|number| (number.epoch, number.seq, number.msg_id)));
+        }
+        given
+    };
+    let calls = std::iter::once(stores.state).chain(others.iter().copied()).zip(0..);
+    let given = futures_util::future::join_all(calls.map(|(state, caller)| call(state, caller))).await.concat();
+    let mut holders: Vec<_> = given.clone();
+    holders.sort_unstable();
+    holders.dedup();
+    let total = EACH * (callers + 1);
+    assert_eq!(holders.iter().map(|(_, seq, _)| *seq).collect::<Vec<_>>(), (1..=total).collect::<Vec<_>>());
+    for (number, first) in [(9, 10), (0, 1)].map(|(at, id)| (&common[at], id)) {
+        let again = stores.state.number(std::slice::from_ref(number)).await.unwrap()[0];
+        assert!(again.duplicate && again.msg_id == first);
+    }
+    let page = stores.state.page(&conv("group:g"), PageFrom::After(0), 1_000).await.unwrap();
+    assert_eq!(seqs(&page.items), (1..=total).collect::<Vec<_>>());
 }
 
 /// A client message id that comes back after its time is a new message; `retry` still finds the first.
@@ -155,7 +187,8 @@ pub async fn a_long_backlog(stores: Stores<'_>) {
 pub async fn cursors(stores: Stores<'_>) {
     let events = run("p2p:a:b", "a", 1, 20);
     stores.number(&events).await;
-    let ack = |on: &str, seq| CursorUpdate { uid: uid("b"), device: device(on), conv: conv("p2p:a:b"), epoch: 1, seq };
+    let epoch = stores.state.head(&conv("p2p:a:b")).await.unwrap().0;
+    let ack = |on: &str, seq| CursorUpdate { uid: uid("b"), device: device(on), conv: conv("p2p:a:b"), epoch, seq };
     let fresh = stores.point("b", "phone", "p2p:a:b").await.unwrap();
     assert_eq!((fresh.head, fresh.floor, fresh.device_cursor, fresh.user_cursor), (20, 0, None, None));
     stores.state.acknowledge(vec![ack("phone", 7), ack("phone", 5), ack("pad", 3)]).await;
@@ -196,7 +229,8 @@ pub async fn floors(stores: Stores<'_>) {
     stores.archive(&[aged, young].concat(), 13).await;
     let point = stores.point("b", "d", "p2p:a:b").await.unwrap();
     assert_eq!((point.head, point.floor), (13, 9));
-    let cursor = CursorUpdate { uid: uid("b"), device: device("d"), conv: conv("p2p:a:b"), epoch: 1, seq: 11 };
+    let epoch = point.epoch;
+    let cursor = CursorUpdate { uid: uid("b"), device: device("d"), conv: conv("p2p:a:b"), epoch, seq: 11 };
     stores.state.acknowledge(vec![cursor]).await;
     assert_eq!(stores.point("b", "d", "p2p:a:b").await.unwrap().floor, 0, "age is asked only where something waits");
     const { assert!(OFFLINE_MESSAGES_MAX > 13) };
@@ -243,7 +277,7 @@ pub async fn read_marks(stores: Stores<'_>) {
         let read = ReadEvent { conv: "p2p:a:b".into(), uid: "b".into(), seq, ts_ms: 1 };
         let batch = ArchiveBatch { reads: vec![read], next_offset: LogOffset(offset), ..ArchiveBatch::default() };
         stores.archive.commit(&batch).await.unwrap();
-        stores.upkeep.archived(&batch);
+        stores.upkeep.archived(&batch).await.unwrap();
         assert_eq!(unread().await, expected);
     }
 }

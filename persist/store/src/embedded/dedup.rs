@@ -28,7 +28,7 @@ use ringway_engine::limits::{DEDUP_ENTRIES_MAX, DEDUP_MS};
 use rustc_hash::FxBuildHasher;
 
 use crate::limits::{DEDUP_FILTER_ENTRIES, DEDUP_FILTERS_MAX};
-use crate::sqlite::HeldNumber;
+use crate::ports::HeldNumber;
 
 /// Events reach the sequencer a little after their time; entries stay that much longer.
 const LATENESS_MS: u64 = 10_000;

@@ -1,10 +1,12 @@
 //! The event log over the local journal: only words are translated.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use ringway_journal::{AppendError as JournalAppendError, Journal, JournalStats, ReadError};
 
-use crate::ports::{AppendError, EventLog, LogOffset, LogReadError, LogRecord};
+use crate::ports::{AppendError, EventLog, LogOffset, LogQueue, LogReadError, LogRecord, NewRecord};
+
+/// The journal is one queue.
+const QUEUE: &str = "journal";
 
 /// The journal as an event log.
 #[derive(Debug)]
@@ -33,13 +35,21 @@ impl JournalLog {
 
 #[async_trait]
 impl EventLog for JournalLog {
-    async fn append(&self, records: Vec<Bytes>) -> Result<LogOffset, AppendError> {
-        self.journal.append(records).await.map(LogOffset).map_err(|error| match error {
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), AppendError> {
+        let records = records.into_iter().map(|record| record.bytes).collect();
+        self.journal.append(records).await.map(drop).map_err(|error| match error {
             JournalAppendError::Full(why) => AppendError::Full(why),
             JournalAppendError::Closed => AppendError::Closed,
             JournalAppendError::TooLarge { .. } => AppendError::Full(error.to_string()),
             JournalAppendError::Failed(why) => AppendError::Failed(why),
         })
+    }
+}
+
+#[async_trait]
+impl LogQueue for JournalLog {
+    fn name(&self) -> &str {
+        QUEUE
     }
 
     async fn read(

@@ -10,8 +10,8 @@ use super::EPOCH;
 use super::marks::UserMarks;
 use super::state::EmbeddedState;
 use crate::limits::UNREAD_COUNTED_MAX;
-use crate::ports::StoreError;
-use crate::sqlite::{self, ListRow};
+use crate::ports::{ListRow, StoreError};
+use crate::sqlite;
 
 /// Conversations whose last messages are read at once.
 const CHUNK: usize = 100;

@@ -13,8 +13,8 @@ use ringway_engine::limits::DEDUP_ARCHIVE_MS;
 use super::EPOCH;
 use super::dedup::{Lookup, SendKey, repeats};
 use super::state::{EmbeddedState, Memory, now_ms};
-use crate::ports::{Numbered, StoreError};
-use crate::sqlite::{self, HeldNumber};
+use crate::ports::{HeldNumber, Numbered, StoreError};
+use crate::sqlite;
 
 fn numbered(number: HeldNumber, duplicate: bool) -> Numbered {
     Numbered { epoch: number.epoch, seq: number.seq, msg_id: number.msg_id, ts_ms: number.ts_ms, duplicate }

@@ -5,7 +5,7 @@ use ringway_engine::limits::{OFFLINE_MESSAGES_MAX, OFFLINE_MS};
 
 use super::EPOCH;
 use super::state::EmbeddedState;
-use crate::ports::{DevicePoint, StoreError};
+use crate::ports::{Cursor, DevicePoint, StoreError};
 use crate::sqlite;
 
 impl EmbeddedState {
@@ -58,14 +58,15 @@ impl EmbeddedState {
                     continue;
                 }
                 let (device_waiting, user_waiting) = marks.cursors(&place.conv, device);
+                let written = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.seq);
                 let conv = ConversationId::parse(&place.conv).map_err(|error| StoreError::new("sqlite", error))?;
                 points.push(DevicePoint {
                     conv,
                     epoch: EPOCH,
                     head,
                     floor: place.joined_seq.max(head.saturating_sub(OFFLINE_MESSAGES_MAX)),
-                    device_cursor: place.device_cursor.max(device_waiting).map(|seq| seq.min(head)),
-                    user_cursor: place.user_cursor.max(user_waiting).map(|seq| seq.min(head)),
+                    device_cursor: written(place.device_cursor).max(device_waiting).map(|seq| seq.min(head)),
+                    user_cursor: written(place.user_cursor).max(user_waiting).map(|seq| seq.min(head)),
                 });
             }
             return Ok(points);

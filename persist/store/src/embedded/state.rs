@@ -185,7 +185,7 @@ impl SharedState for EmbeddedState {
 
 #[async_trait]
 impl Upkeep for EmbeddedState {
-    fn archived(&self, batch: &ArchiveBatch) {
+    async fn archived(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
         for messages in batch.messages.chunks(LOCKED_MESSAGES_MAX) {
             let keys: Vec<SendKey> = messages.iter().map(|message| self.keys.of(&message.event)).collect();
             let mut memory = self.memory();
@@ -198,6 +198,7 @@ impl Upkeep for EmbeddedState {
         for read in &batch.reads {
             memory.marks.read_archived(&read.conv, &read.uid, read.seq);
         }
+        Ok(())
     }
 
     async fn flush_cursors(&self) -> Result<(), StoreError> {

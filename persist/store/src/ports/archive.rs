@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ringway_engine::event::{MessageEvent, ReadEvent};
 use ringway_engine::ids::ConversationId;
 use ringway_engine::packet::schema::Message;
+use thiserror::Error;
 
 use super::{LogOffset, StoreError};
 
@@ -44,12 +45,16 @@ pub struct DeadLetter {
 /// What one run of the daemon makes durable, all or nothing.
 #[derive(Debug, Clone, Default)]
 pub struct ArchiveBatch {
-    /// New messages in log order. Those already archived under the same number are skipped.
+    /// New messages in log order. Those already archived under the same number are skipped, whatever their
+    /// epoch; each of the others must have been numbered under the current one.
     pub messages: Vec<NumberedMessage>,
     /// Read marks; higher ones win.
     pub reads: Vec<ReadEvent>,
     /// Records that could not be understood.
     pub dead_letters: Vec<DeadLetter>,
+    /// Where the batch was read from. The archive takes the batch only if the log is consumed up to here, or up to
+    /// its end already: of two consumers that read the same place one goes on. `None` takes it unasked.
+    pub first_offset: Option<LogOffset>,
     /// The log is consumed up to here (exclusive) once this batch is durable.
     pub next_offset: LogOffset,
 }
@@ -63,20 +68,53 @@ pub struct ArchivedMessage {
     pub archived_at_ms: u64,
 }
 
-/// The archive.
+/// Why a batch was not committed. Nothing of it was written.
+#[derive(Debug, Clone, Error)]
+pub enum CommitError {
+    /// A message of it that is not archived has its number from an epoch that is over (or not known here):
+    /// the batch is to be numbered again, then committed.
+    #[error("numbered under epoch {numbered}, and epoch {current} is current")]
+    Stale {
+        /// Epoch of the number.
+        numbered: u64,
+        /// The current one.
+        current: u64,
+    },
+    /// The log is consumed up to another place: another consumer has gone on, or this one was told to read again.
+    #[error("read from {read_from} of the log, which is consumed up to {found}")]
+    Moved {
+        /// First offset of the batch.
+        read_from: u64,
+        /// What the archive has recorded.
+        found: u64,
+    },
+    /// The store could not answer, or a number is held by another message.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The archive. It is fenced by the epoch (see [`super::Epochs`]): the transaction of a commit reads the current one
+/// locked, so that none ends under an epoch that is over.
 #[async_trait]
 pub trait Archive: Send + Sync {
     /// Writes a batch in one transaction, the offset with it.
     ///
     /// # Errors
-    /// Nothing was written; the same batch may be tried again.
-    async fn commit(&self, batch: &ArchiveBatch) -> Result<(), StoreError>;
+    /// See [`CommitError`].
+    async fn commit(&self, batch: &ArchiveBatch) -> Result<(), CommitError>;
 
-    /// Where the log is to be read from after a restart.
+    /// Where the log is to be read from next.
     ///
     /// # Errors
     /// The store could not answer.
     async fn consumed_offset(&self) -> Result<LogOffset, StoreError>;
+
+    /// Sets where the log is to be read from next, down as well as up; durable before it returns. A consumer that
+    /// runs learns of it by its next commit. What is read again is archived once; what is skipped, never.
+    ///
+    /// # Errors
+    /// The store could not answer; the same call may be repeated.
+    async fn set_consumed_offset(&self, offset: LogOffset) -> Result<(), StoreError>;
 
     /// Archived messages of a conversation, rising, at most `limit` and about `PAGE_BYTES_MAX` body bytes.
     ///

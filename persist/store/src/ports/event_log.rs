@@ -1,10 +1,11 @@
-//! The event log: the queue that every durable event goes through, once, in order.
+//! The event log: what every durable event goes through, once. It has one queue or several; a conversation's
+//! events are all in one of them, in order.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
-/// The place of a record in the log: records are numbered from 0 without holes.
+/// The place of a record in its queue: records are numbered from 0 without holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LogOffset(pub u64);
 
@@ -13,7 +14,16 @@ pub struct LogOffset(pub u64);
 pub struct LogRecord {
     /// Its place.
     pub offset: LogOffset,
-    /// The bytes given to `append` (an encoded `engine::event::Event`).
+    /// The bytes given to `append`.
+    pub bytes: Bytes,
+}
+
+/// A record to be appended.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// `ConversationId::stable_hash` of the conversation that it belongs to: records of one key stay in order.
+    pub key: u64,
+    /// An encoded `engine::event::Event`.
     pub bytes: Bytes,
 }
 
@@ -27,6 +37,10 @@ pub enum AppendError {
     /// has recovered it.
     #[error("event log has failed: {0}")]
     Failed(String),
+    /// The log did not answer, or not in time; what of the records is in it is not known. A later append may
+    /// succeed.
+    #[error("event log is unavailable: {0}")]
+    Unavailable(String),
     /// The log is closed.
     #[error("event log is closed")]
     Closed,
@@ -38,26 +52,36 @@ pub enum LogReadError {
     /// The offset is below what was released.
     #[error("log records before {0:?} are gone")]
     Released(LogOffset),
-    /// The bytes on disk are not what was written.
+    /// The bytes are not what was written, or the log ends before the place that was asked for.
     #[error("event log is damaged: {0}")]
     Damaged(String),
+    /// The log did not answer, or not in time: the same call may succeed later.
+    #[error("event log is unavailable: {0}")]
+    Unavailable(String),
     /// The log is closed.
     #[error("event log is closed")]
     Closed,
 }
 
-/// The event log.
+/// The event log, as gateways write to it.
 #[async_trait]
 pub trait EventLog: Send + Sync {
-    /// Appends records in order; `Ok` means durable, and tells the place of the first. Calls from one
-    /// task are appended in the order made. A dropped call may still append.
+    /// Appends records; `Ok` means that all of them are durable. Those of one key are in the order given, and
+    /// after those of every call that was made before. A dropped call may still append.
     ///
     /// # Errors
-    /// See [`AppendError`]: nothing of the call may be acknowledged.
-    async fn append(&self, records: Vec<Bytes>) -> Result<LogOffset, AppendError>;
+    /// See [`AppendError`]: nothing of the call may be acknowledged, though some of it may be in the log.
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), AppendError>;
+}
+
+/// One queue of the event log, as its consumer reads it. Every record of a key is in one queue.
+#[async_trait]
+pub trait LogQueue: Send + Sync {
+    /// Its name, which stays: offsets are recorded under it.
+    fn name(&self) -> &str;
 
     /// Reads durable records from `from` on: at most `records_max`, and at most about `bytes_max` bytes
-    /// (at least one record if there is one). Empty at the end of the log.
+    /// (at least one record if there is one). Empty at the end of the queue.
     ///
     /// # Errors
     /// See [`LogReadError`].
@@ -70,7 +94,7 @@ pub trait EventLog: Send + Sync {
     /// [`LogReadError::Closed`] when the log closes first.
     async fn wait_for(&self, offset: LogOffset) -> Result<(), LogReadError>;
 
-    /// The place the next record will get.
+    /// The place the next record will get, as far as this process knows.
     fn end(&self) -> LogOffset;
 
     /// Says that records before `offset` are consumed for good; their storage may be let go.

@@ -6,19 +6,31 @@
 
 mod archive;
 mod directory;
+mod epochs;
 mod event_log;
 mod gateways;
+mod leases;
+mod nudges;
+mod records;
+mod routes;
 mod shared_state;
 mod upkeep;
+mod vendor_push;
 
-pub use archive::{Archive, ArchiveBatch, ArchivedMessage, DeadLetter, NumberedMessage, PageFrom};
+pub use archive::{Archive, ArchiveBatch, ArchivedMessage, CommitError, DeadLetter, NumberedMessage, PageFrom};
 pub use directory::{
     Account, Directory, DirectoryError, Group, LoginSession, Member, Membership, NewSession, OutboxEntry, Role,
 };
-pub use event_log::{AppendError, EventLog, LogOffset, LogReadError, LogRecord};
+pub use epochs::{Advanced, Epoch, Epochs, Start};
+pub use event_log::{AppendError, EventLog, LogOffset, LogQueue, LogReadError, LogRecord, NewRecord};
 pub use gateways::{Gateways, ServerMessage, Signal, SubmitError};
+pub use leases::Leases;
+pub use nudges::{Nudge, Nudges};
+pub use records::{Cursor, HeldNumber, ListRow, Place, Records};
+pub use routes::{Node, NodeRun, Route, Routes};
 pub use shared_state::{CursorUpdate, DevicePoint, Numbered, Page, SharedState};
 pub use upkeep::Upkeep;
+pub use vendor_push::{PushError, PushNotice, VendorPush};
 
 use thiserror::Error;
 

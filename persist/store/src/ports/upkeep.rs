@@ -1,14 +1,18 @@
-//! Upkeep: what the daemon does for shared state that lives in this process.
+//! Upkeep: what the daemon does for shared state.
 
 use async_trait::async_trait;
 
 use super::{ArchiveBatch, StoreError};
 
-/// Upkeep of shared state. A state that lives in a server of its own may do nothing here.
+/// Upkeep of shared state.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
     /// The batch is durable in the archive: the state need not hold its messages and read marks itself.
-    fn archived(&self, batch: &ArchiveBatch);
+    /// Idempotent. A call that is never made holds memory for longer, and nothing else.
+    ///
+    /// # Errors
+    /// The state could not be told; the call is to be repeated.
+    async fn archived(&self, batch: &ArchiveBatch) -> Result<(), StoreError>;
 
     /// Writes the cursors taken since the last call.
     ///

@@ -4,9 +4,8 @@
 //! that fails, or is dropped, leaves nothing behind but perhaps row numbers in that cache that were
 //! never committed: so a cache entry is kept only after the commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use ringway_engine::ids::{ConversationId, ConversationKind};
@@ -14,9 +13,11 @@ use ringway_engine::packet::schema::Message;
 use sqlx::{Sqlite, Transaction};
 
 use super::messages::{self, Placed};
-use super::{Database, failed, json_list, signed, unsigned};
+use super::{Database, epochs, failed, json_list, now_ms, signed, unsigned};
 use crate::limits::{CONVERSATION_ID_MAX, CONVERSATION_ROWS_MAX};
-use crate::ports::{Archive, ArchiveBatch, ArchivedMessage, LogOffset, NumberedMessage, PageFrom, StoreError};
+use crate::ports::{
+    Archive, ArchiveBatch, ArchivedMessage, CommitError, LogOffset, NumberedMessage, PageFrom, StoreError,
+};
 
 /// The archive.
 #[derive(Debug, Clone)]
@@ -37,13 +38,13 @@ impl SqliteArchive {
     async fn conversation_rows<'a>(
         &self,
         transaction: &mut Transaction<'static, Sqlite>,
-        heads: &BTreeMap<&'a str, (u64, u64)>,
+        convs: &BTreeSet<&'a str>,
     ) -> Result<(HashMap<&'a str, i64>, Vec<(String, i64)>), StoreError> {
-        let mut known = HashMap::with_capacity(heads.len());
+        let mut known = HashMap::with_capacity(convs.len());
         let mut unknown = Vec::new();
         {
             let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-            for conv in heads.keys() {
+            for conv in convs {
                 match rows.get(*conv) {
                     Some(row) => drop(known.insert(*conv, *row)),
                     None => unknown.push(*conv),
@@ -121,31 +122,114 @@ async fn insert_conversations(
     Ok(())
 }
 
-/// The highest number of each conversation of a batch, with its epoch.
-fn heads(messages: &[NumberedMessage]) -> BTreeMap<&str, (u64, u64)> {
-    let mut heads: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for message in messages {
-        let head = heads.entry(message.event.conv.as_str()).or_default();
-        *head = (*head).max((message.epoch, message.seq));
-    }
-    heads
+fn row_of(rows: &HashMap<&str, i64>, message: &NumberedMessage) -> i64 {
+    rows.get(message.event.conv.as_str()).copied().unwrap_or_default()
 }
 
+/// What a batch adds to one conversation in the current epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    first: u64,
+    /// Numbers from `first` to here are all in the batch.
+    dense_end: u64,
+    head: u64,
+}
+
+/// What the batch adds to each conversation; `placed` is sorted.
+fn runs(placed: &[Placed<'_>]) -> BTreeMap<i64, Run> {
+    let mut runs: BTreeMap<i64, Run> = BTreeMap::new();
+    for Placed { conversation, message } in placed {
+        let seq = message.seq;
+        let run = runs.entry(*conversation).or_insert(Run { first: seq, dense_end: seq, head: seq });
+        run.head = seq;
+        if seq == run.dense_end + 1 {
+            run.dense_end = seq;
+        }
+    }
+    runs
+}
+
+/// Raises heads, remembers where the epoch began for conversations that are new in it, and moves on what is dense.
 async fn raise_heads(
     transaction: &mut Transaction<'static, Sqlite>,
-    heads: &BTreeMap<&str, (u64, u64)>,
-    rows: &HashMap<&str, i64>,
+    epoch: u64,
+    runs: &BTreeMap<i64, Run>,
 ) -> Result<(), StoreError> {
-    let list: Vec<(i64, u64, u64)> =
-        heads.iter().filter_map(|(conv, (epoch, seq))| Some((*rows.get(conv)?, *epoch, *seq))).collect();
+    let rows = runs.iter().map(|(row, run)| (*row, run.first, run.dense_end, run.head));
+    let list = json_list(&rows.collect::<Vec<_>>())?;
+    // Nothing came before the first epoch.
+    if epoch > 1 {
+        sqlx::query(
+            "INSERT INTO epoch_floors (conv, epoch, floor) SELECT c.id, ?2, c.dense \
+             FROM json_each(?1) j JOIN conversations c ON c.id = j.value ->> 0 WHERE c.epoch < ?2 ON CONFLICT DO NOTHING",
+        )
+        .bind(&list)
+        .bind(signed(epoch))
+        .execute(&mut **transaction)
+        .await
+        .map_err(failed)?;
+    }
     sqlx::query(
-        "UPDATE conversations SET epoch = max(epoch, j.value ->> 1), head = max(head, j.value ->> 2) \
+        "UPDATE conversations SET epoch = max(epoch, ?2), head = max(head, j.value ->> 3), \
+         dense = CASE WHEN j.value ->> 1 <= dense + 1 THEN max(dense, j.value ->> 2) ELSE dense END \
          FROM json_each(?1) j WHERE conversations.id = j.value ->> 0",
     )
-    .bind(json_list(&list)?)
+    .bind(&list)
+    .bind(signed(epoch))
     .execute(&mut **transaction)
     .await
     .map_err(failed)?;
+    let gaps: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT c.id, c.dense FROM json_each(?1) j JOIN conversations c ON c.id = j.value ->> 0 WHERE c.dense < c.head",
+    )
+    .bind(&list)
+    .fetch_all(&mut **transaction)
+    .await
+    .map_err(failed)?;
+    for (row, dense) in gaps {
+        let end = epochs::dense_end(transaction, row, unsigned(dense)).await?;
+        sqlx::query("UPDATE conversations SET dense = ?2 WHERE id = ?1")
+            .bind(row)
+            .bind(signed(end))
+            .execute(&mut **transaction)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Whether the log is consumed up to where this batch was read from. Up to its end is as good: then it was committed
+/// before, and its reader did not learn so.
+async fn check_offset(transaction: &mut Transaction<'static, Sqlite>, batch: &ArchiveBatch) -> Result<(), CommitError> {
+    let Some(first) = batch.first_offset else { return Ok(()) };
+    let found: i64 = sqlx::query_scalar("SELECT value FROM state WHERE name = 'consumed_offset'")
+        .fetch_one(&mut **transaction)
+        .await
+        .map_err(failed)?;
+    let found = LogOffset(unsigned(found));
+    if found == first || found == batch.next_offset {
+        return Ok(());
+    }
+    Err(CommitError::Moved { read_from: first.0, found: found.0 })
+}
+
+async fn write_dead_letters(
+    transaction: &mut Transaction<'static, Sqlite>,
+    batch: &ArchiveBatch,
+    archived_ms: u64,
+) -> Result<(), StoreError> {
+    for letter in &batch.dead_letters {
+        sqlx::query(
+            "INSERT OR REPLACE INTO dead_letters (log_offset, reason, bytes, archived_ms) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .bind(signed(letter.offset.0))
+        .bind(&letter.reason)
+        .bind(letter.bytes.as_ref())
+        .bind(signed(archived_ms))
+        .execute(&mut **transaction)
+        .await
+        .map_err(failed)?;
+    }
     Ok(())
 }
 
@@ -172,44 +256,31 @@ async fn write_reads(transaction: &mut Transaction<'static, Sqlite>, batch: &Arc
     Ok(())
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[async_trait]
 impl Archive for SqliteArchive {
-    async fn commit(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
+    async fn commit(&self, batch: &ArchiveBatch) -> Result<(), CommitError> {
         let archived_ms = now_ms();
-        let heads = heads(&batch.messages);
+        let convs: BTreeSet<&str> = batch.messages.iter().map(|message| message.event.conv.as_str()).collect();
         let mut transaction = self.database.write().await?;
-        let (rows, learned) = self.conversation_rows(&mut transaction, &heads).await?;
-        let mut placed: Vec<Placed<'_>> = Vec::with_capacity(batch.messages.len());
-        for message in &batch.messages {
-            let conversation = rows.get(message.event.conv.as_str()).copied().unwrap_or_default();
-            placed.push(Placed { conversation, message });
-        }
+        check_offset(&mut transaction, batch).await?;
+        let epoch = epochs::current_number(&mut transaction).await?;
+        let (rows, learned) = self.conversation_rows(&mut transaction, &convs).await?;
+        let place = |message| Placed { conversation: row_of(&rows, message), message };
+        let mut placed: Vec<Placed<'_>> = batch.messages.iter().map(place).collect();
         // Side by side in the batch as they will lie in the table; a stable sort keeps their order.
         placed.sort_by_key(|placed| (placed.conversation, placed.message.seq));
-        messages::insert(&mut transaction, &placed, archived_ms).await?;
-        if !heads.is_empty() {
-            raise_heads(&mut transaction, &heads, &rows).await?;
+        if let Some(numbered) = messages::stale(&mut transaction, &placed, epoch).await? {
+            return Err(CommitError::Stale { numbered, current: epoch });
+        }
+        placed.retain(|placed| placed.message.epoch == epoch);
+        if !placed.is_empty() {
+            messages::insert(&mut transaction, &placed, archived_ms).await?;
+            raise_heads(&mut transaction, epoch, &runs(&placed)).await?;
         }
         if !batch.reads.is_empty() {
             write_reads(&mut transaction, batch).await?;
         }
-        for letter in &batch.dead_letters {
-            sqlx::query(
-                "INSERT OR REPLACE INTO dead_letters (log_offset, reason, bytes, archived_ms) VALUES (?1, ?2, ?3, ?4)",
-            )
-            .bind(signed(letter.offset.0))
-            .bind(&letter.reason)
-            .bind(letter.bytes.as_ref())
-            .bind(signed(archived_ms))
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        }
+        write_dead_letters(&mut transaction, batch, archived_ms).await?;
         sqlx::query("UPDATE state SET value = max(value, ?1) WHERE name = 'consumed_offset'")
             .bind(signed(batch.next_offset.0))
             .execute(&mut *transaction)
@@ -226,6 +297,15 @@ impl Archive for SqliteArchive {
             .await
             .map_err(failed)?;
         Ok(LogOffset(unsigned(offset)))
+    }
+
+    async fn set_consumed_offset(&self, offset: LogOffset) -> Result<(), StoreError> {
+        sqlx::query("UPDATE state SET value = ?1 WHERE name = 'consumed_offset'")
+            .bind(signed(offset.0))
+            .execute(&self.database.writer)
+            .await
+            .map_err(failed)?;
+        Ok(())
     }
 
     async fn page(&self, conv: &ConversationId, from: PageFrom, limit: usize) -> Result<Vec<Arc<Message>>, StoreError> {

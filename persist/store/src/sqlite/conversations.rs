@@ -1,4 +1,4 @@
-//! What the in-process shared state asks of the database: heads, earlier sends, a user's conversations.
+//! What a shared state asks of the database: heads, earlier sends, a user's conversations.
 //!
 //! Lists of conversations or places go to SQLite as one JSON value each, so a call is one statement.
 
@@ -10,16 +10,7 @@ use ringway_engine::packet::schema::Message;
 use super::messages::{self, Row};
 use super::{Database, failed, json_list, signed, unsigned};
 use crate::limits::CONVERSATION_SEQ_MAX;
-use crate::ports::StoreError;
-
-/// A message that holds a number, as dedup needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HeldNumber {
-    pub(crate) epoch: u64,
-    pub(crate) seq: u64,
-    pub(crate) msg_id: u64,
-    pub(crate) ts_ms: u64,
-}
+use crate::ports::{Cursor, HeldNumber, ListRow, Place, StoreError};
 
 fn held(key: i64, epoch: i64, msg_id: i64, ts_ms: i64) -> HeldNumber {
     let seq = unsigned(key & signed(CONVERSATION_SEQ_MAX));
@@ -100,16 +91,8 @@ pub(crate) async fn sends_before(
         .collect())
 }
 
-/// A user's conversation as the database knows it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Place {
-    pub(crate) conv: String,
-    /// Head when the user joined (groups).
-    pub(crate) joined_seq: u64,
-    /// Archived.
-    pub(crate) head: u64,
-    pub(crate) device_cursor: Option<u64>,
-    pub(crate) user_cursor: Option<u64>,
+fn cursor(epoch: Option<i64>, seq: Option<i64>) -> Option<Cursor> {
+    Some(Cursor { epoch: unsigned(epoch?), seq: unsigned(seq?) })
 }
 
 /// All conversations of a user and those in `fresh`, with the cursors of one device and of all.
@@ -119,15 +102,17 @@ pub(crate) async fn places(
     device: &DeviceId,
     fresh: &[String],
 ) -> Result<Vec<Place>, StoreError> {
-    type Found = (String, i64, i64, Option<i64>, Option<i64>);
+    type Found = (String, i64, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
     let rows: Vec<Found> = sqlx::query_as(
         "WITH mine (conv, joined_seq) AS ( \
            SELECT conv, 0 FROM conversation_users WHERE uid = ?1 UNION SELECT value, 0 FROM json_each(?3) \
            UNION ALL SELECT 'group:' || group_id, joined_seq FROM group_members WHERE uid = ?1) \
-         SELECT mine.conv, mine.joined_seq, coalesce(c.head, 0), \
-                (SELECT seq FROM cursors k WHERE k.uid = ?1 AND k.conv = mine.conv AND k.device = ?2), \
-                (SELECT max(seq) FROM cursors k WHERE k.uid = ?1 AND k.conv = mine.conv) \
-         FROM mine LEFT JOIN conversations c ON c.conv = mine.conv",
+         SELECT mine.conv, mine.joined_seq, coalesce(c.head, 0), d.epoch, d.seq, u.epoch, u.seq \
+         FROM mine LEFT JOIN conversations c ON c.conv = mine.conv \
+         LEFT JOIN cursors d ON d.uid = ?1 AND d.conv = mine.conv AND d.device = ?2 \
+         LEFT JOIN cursors u ON u.uid = ?1 AND u.conv = mine.conv AND u.device = ( \
+           SELECT device FROM cursors k WHERE k.uid = ?1 AND k.conv = mine.conv \
+           ORDER BY k.epoch DESC, k.seq DESC LIMIT 1)",
     )
     .bind(uid.as_str())
     .bind(device.as_str())
@@ -137,25 +122,14 @@ pub(crate) async fn places(
     .map_err(failed)?;
     Ok(rows
         .into_iter()
-        .map(|(conv, joined_seq, head, device_cursor, user_cursor)| Place {
+        .map(|(conv, joined_seq, head, device_epoch, device_seq, user_epoch, user_seq)| Place {
             conv,
             joined_seq: unsigned(joined_seq),
             head: unsigned(head),
-            device_cursor: device_cursor.map(unsigned),
-            user_cursor: user_cursor.map(unsigned),
+            device_cursor: cursor(device_epoch, device_seq),
+            user_cursor: cursor(user_epoch, user_seq),
         })
         .collect())
-}
-
-/// A row of a user's conversation list.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ListRow {
-    pub(crate) conv: String,
-    pub(crate) joined_seq: u64,
-    pub(crate) head: u64,
-    pub(crate) read: u64,
-    /// The group's name, empty for others.
-    pub(crate) name: String,
 }
 
 /// A user's conversations after `after` in the order of ids.

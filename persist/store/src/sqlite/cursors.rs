@@ -20,7 +20,7 @@ pub(crate) async fn raise(database: &Database, updates: &[(CursorUpdate, u64)]) 
                     coalesce((SELECT head FROM conversations c WHERE c.conv = j.value ->> 1), 0))) \
          FROM json_each(?1) j WHERE true \
          ON CONFLICT (uid, conv, device) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq \
-         WHERE excluded.seq > seq",
+         WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
     )
     .bind(json_list(&list)?)
     .execute(&database.writer)

@@ -107,11 +107,7 @@ pub(super) async fn insert(
 /// By others: the numbering is broken, and nothing may be thrown away.
 async fn check_present(connection: &mut SqliteConnection, chunk: &[Placed<'_>]) -> Result<(), StoreError> {
     for placed in chunk {
-        let found: Option<i64> = sqlx::query_scalar("SELECT msg_id FROM messages WHERE key = ?1")
-            .bind(key(placed.conversation, placed.message.seq)?)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(failed)?;
+        let found = holder(connection, placed).await?;
         let event = &placed.message.event;
         if found != Some(signed(event.msg_id)) {
             let (conv, seq, mine) = (&event.conv, placed.message.seq, event.msg_id);
@@ -120,6 +116,30 @@ async fn check_present(connection: &mut SqliteConnection, chunk: &[Placed<'_>]) 
         }
     }
     Ok(())
+}
+
+/// The epoch of a number that neither belongs to the current epoch nor is archived with its message, if there is one.
+pub(super) async fn stale(
+    connection: &mut SqliteConnection,
+    placed: &[Placed<'_>],
+    current: u64,
+) -> Result<Option<u64>, StoreError> {
+    for placed in placed.iter().filter(|placed| placed.message.epoch != current) {
+        let found = holder(connection, placed).await?;
+        if found != Some(signed(placed.message.event.msg_id)) {
+            return Ok(Some(placed.message.epoch));
+        }
+    }
+    Ok(None)
+}
+
+/// The message that holds this number.
+async fn holder(connection: &mut SqliteConnection, placed: &Placed<'_>) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar("SELECT msg_id FROM messages WHERE key = ?1")
+        .bind(key(placed.conversation, placed.message.seq)?)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)
 }
 
 /// One by one, for a chunk in which a client message id comes back after its time: its message is a new one.

@@ -1,4 +1,4 @@
-//! The SQLite adapters: one database file for archive and directory.
+//! The SQLite adapters: one database file for archive, directory, epochs and records.
 //!
 //! Owns the file `ringway.db` and its connections: one that writes, a few that read (WAL, so that readers
 //! and the writer do not wait for each other). Every commit is flushed to disk before it returns
@@ -11,14 +11,16 @@ mod archive;
 mod conversations;
 mod cursors;
 mod directory;
+mod epochs;
 mod groups;
 mod messages;
 mod outbox;
+mod records;
 mod sessions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -32,21 +34,22 @@ use crate::priority;
 
 pub use archive::SqliteArchive;
 pub(crate) use conversations::{
-    HeldNumber, ListRow, RecentSend, heads, list, messages_at, names, own_counts, places, sends, sends_before, times,
+    RecentSend, heads, list, messages_at, names, own_counts, places, sends, sends_before, times,
 };
 pub(crate) use cursors::raise as raise_cursors;
 pub use directory::SqliteDirectory;
 pub(crate) use messages::page;
 
 /// Format of the database that this version writes.
-pub const FORMAT_VERSION: u64 = 2;
+pub const FORMAT_VERSION: u64 = 3;
 /// Name of the database file in the data folder.
 pub const FILE_NAME: &str = "ringway.db";
 
 /// Steps from an empty database to [`FORMAT_VERSION`]: version, name, SQL.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "path", include_str!("../../migrations/0001_path.sql")),
     (2, "sends by id", include_str!("../../migrations/0002_sends_by_id.sql")),
+    (3, "epochs", include_str!("../../migrations/0003_epochs.sql")),
 ];
 
 fn migrations() -> Migrator {
@@ -195,6 +198,11 @@ fn signed(value: u64) -> i64 {
 
 fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A list as the JSON text that `json_each` takes apart: one statement text whatever the length.

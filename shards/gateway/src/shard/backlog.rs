@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ringway_engine::catchup::{Standing, Start, start};
-use ringway_engine::delivery::PageOutcome;
+use ringway_engine::delivery::{PageEnd, PageOutcome, Place};
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::limits::HEARTBEAT_MS;
 use ringway_engine::packet::schema::{Connected, Message, Messages, ServerPacket};
@@ -36,21 +36,27 @@ impl Shard {
                 continue;
             }
             let point = resume.get(conv.as_str()).copied();
+            let head = (standing.epoch, standing.head);
             match start(standing, point) {
                 Start::From(from) => {
-                    connection.device.handle_backlog(conv.clone(), from, standing.head);
+                    connection.device.handle_backlog(conv.clone(), (standing.epoch, from), head);
                     if point.is_some() {
                         recovered.insert(conv.as_str().to_owned(), true);
                     }
                 }
+                Start::FromEarlier { epoch, seq } => {
+                    connection.device.handle_backlog(conv.clone(), (epoch, seq), head);
+                    recovered.insert(conv.as_str().to_owned(), true);
+                }
                 Start::Unrecovered => {
-                    connection.device.handle_unrecovered(conv.clone(), standing.head);
+                    connection.device.handle_unrecovered(conv.clone(), head);
                     recovered.insert(conv.as_str().to_owned(), false);
                 }
             }
         }
-        let heads: HashMap<&ConversationId, u64> = standings.iter().map(|(conv, at)| (conv, at.head)).collect();
-        connection.device.begin(|conv| heads.get(conv).copied().unwrap_or(0));
+        let heads: HashMap<&ConversationId, Place> =
+            standings.iter().map(|(conv, at)| (conv, (at.epoch, at.head))).collect();
+        connection.device.begin(|conv| heads.get(conv).copied().unwrap_or_default());
         // Of the rest nothing is missing where the user is in a conversation without a message and the device
         // says that it has none. Points of others' conversations, or above an empty one, lead nowhere.
         for (conv, point) in resume {
@@ -93,7 +99,8 @@ impl Shard {
         let Some(connection) = self.connection(key) else { return };
         let read = page.unwrap_or_default();
         let last = read.items.last().map(|message| message.seq);
-        match connection.device.handle_page(conv, last, read.head) {
+        let end = PageEnd { epoch: read.epoch, last, head: read.head, more: read.more };
+        match connection.device.handle_page(conv, end) {
             PageOutcome::Ignore => {}
             PageOutcome::Stalled => self.stalled.push(key),
             PageOutcome::Push => {
@@ -112,13 +119,13 @@ impl Shard {
         self.answer(key, &messages(id, conv, &page));
         self.read_done(key);
         if let Some(connection) = self.connection(key) {
-            connection.device.handle_synced(conv, last, complete);
+            connection.device.handle_synced(conv, page.epoch, last, complete);
             self.pump_backlog(key);
         }
     }
 
     /// The user's devices here are in a conversation from now on.
-    pub(super) fn handle_joined(&mut self, uid: &Uid, conv: &ConversationId, from: u64, head: u64) {
+    pub(super) fn handle_joined(&mut self, uid: &Uid, conv: &ConversationId, from: Place, head: Place) {
         for key in self.users.get(uid).cloned().unwrap_or_default() {
             let Some(connection) = self.connection(key) else { continue };
             if connection.groups.contains(conv) {
@@ -136,6 +143,23 @@ impl Shard {
                 self.pump_backlog(key);
             }
         }
+    }
+
+    /// Where one device stands, told without being asked: pushes to it may have been lost.
+    pub(super) fn handle_standings(&mut self, key: u64, standings: &[(ConversationId, Standing)]) {
+        for (conv, at) in standings {
+            let known = at.device_cursor.or(at.user_cursor).unwrap_or(at.floor).max(at.floor);
+            self.nudge(key, conv, known, (at.epoch, at.head));
+        }
+    }
+
+    fn nudge(&mut self, key: u64, conv: &ConversationId, after: u64, head: Place) {
+        let Some(connection) = self.connection(key).filter(|connection| connection.session.is_active()) else { return };
+        if head.1 <= after || (conv.is_group() && !connection.groups.contains(conv)) {
+            return;
+        }
+        connection.device.handle_missed(conv, head.0, after + 1, head.1);
+        self.pump_backlog(key);
     }
 
     /// The user's devices here are out of it.

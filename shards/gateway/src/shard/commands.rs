@@ -127,6 +127,9 @@ impl Shard {
         let except = except.map(|key| self.reference(key));
         let (json, protobuf) = (encode(Format::Json), encode(Format::Protobuf));
         let push = Arc::new(Transient { to, except, json, protobuf });
+        if self.reorder_wait_ms > 0 {
+            self.uplink.push(ToUplink::Transient(Arc::clone(&push)));
+        }
         for peer in self.peers.iter_mut().flatten().filter(|peer| !peer.is_congested()) {
             peer.push(ToShard::Transient(Arc::clone(&push)));
         }

@@ -80,7 +80,7 @@ impl Shard {
                     && !item.duplicate
                     && let Some(connection) = self.connection(key)
                 {
-                    connection.device.handle_own(&delivery.conv, item.seq);
+                    connection.device.handle_own(&delivery.conv, (item.epoch, item.seq));
                 }
                 continue;
             }
@@ -90,7 +90,8 @@ impl Shard {
             let range = item.range(format).clone();
             let Some(connection) = self.connection(key) else { return };
             let queued = connection.queued() + (run.end - run.start) as usize;
-            match connection.device.handle_live(&delivery.conv, item.seq, (range.end - range.start) as usize, queued) {
+            let (at, bytes) = ((item.epoch, item.seq), (range.end - range.start) as usize);
+            match connection.device.handle_live(&delivery.conv, at, bytes, queued) {
                 Verdict::Push => {
                     shown += 1;
                     if run.start == run.end {
@@ -140,10 +141,10 @@ impl Shard {
     }
 
     /// A batch could not be handed to this shard: its devices read the store instead.
-    pub(super) fn handle_missed(&mut self, conv: &ConversationId, first: u64, head: u64) {
+    pub(super) fn handle_missed(&mut self, conv: &ConversationId, epoch: u64, first: u64, head: u64) {
         for key in self.audience(conv) {
             if let Some(connection) = self.connection(key) {
-                connection.device.handle_missed(conv, first, head);
+                connection.device.handle_missed(conv, epoch, first, head);
                 self.pump_backlog(key);
             }
         }

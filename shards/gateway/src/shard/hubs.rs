@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ringway_engine::conversation::{Hub, Number, Permission};
+use ringway_engine::delivery::Place;
 use ringway_engine::effect::{Delivery, HubEffect, Origin, Submission};
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::limits::PAGE_MESSAGES_MAX;
-use ringway_engine::packet::schema::{Sent, ServerPacket};
+use ringway_engine::packet::schema::{Message, Sent, ServerPacket};
+use ringway_engine::reorder::Reorder;
 use ringway_store::ports::Page;
 
 use super::Shard;
@@ -16,24 +18,36 @@ use crate::clock;
 use crate::mail::{Audience, ConnectionRef, ToShard, ToUplink};
 use crate::trace::Station;
 
+/// A conversation at home: its hub, and the order of its batches among those of other nodes.
+pub(super) struct Home {
+    hub: Hub,
+    order: Reorder<(Arc<Delivery>, Audience)>,
+}
+
+impl Home {
+    fn new(conv: ConversationId, now_ms: u64) -> Self {
+        Self { hub: Hub::new(conv, now_ms), order: Reorder::default() }
+    }
+}
+
 impl Shard {
     /// Takes a message for a hub of this shard.
     pub(super) fn submit(&mut self, message: Submission) {
         let now_ms = clock::unix_ms();
         let conv = message.conv.clone();
         let mut effects = Vec::new();
-        let hub = self.hubs.entry_ref(&conv).or_insert_with(|| {
+        let home = self.hubs.entry_ref(&conv).or_insert_with(|| {
             self.metrics.counters.hubs.add(1);
-            Hub::new(conv.clone(), now_ms)
+            Home::new(conv.clone(), now_ms)
         });
-        hub.handle_submit(message, now_ms, &mut self.ids, &mut effects);
+        home.hub.handle_submit(message, now_ms, &mut self.ids, &mut effects);
         self.carry_out_hub(&conv, Audience::default(), effects);
     }
 
     pub(super) fn handle_permission(&mut self, conv: &ConversationId, uid: &Uid, permission: Option<Permission>) {
         let mut effects = Vec::new();
-        let Some(hub) = self.hubs.get_mut(conv) else { return };
-        hub.handle_permission(uid, permission, clock::unix_ms(), &mut self.ids, &mut effects);
+        let Some(home) = self.hubs.get_mut(conv) else { return };
+        home.hub.handle_permission(uid, permission, clock::unix_ms(), &mut self.ids, &mut effects);
         self.carry_out_hub(conv, Audience::default(), effects);
     }
 
@@ -46,14 +60,65 @@ impl Shard {
     ) {
         self.metrics.commit_latency.record(at.elapsed().as_micros() as u64);
         let mut effects = Vec::new();
-        let Some(hub) = self.hubs.get_mut(conv) else { return };
-        hub.handle_committed(result, audience.formats, clock::unix_ms(), &mut effects);
+        let Some(home) = self.hubs.get_mut(conv) else { return };
+        home.hub.handle_committed(result, audience.formats, clock::unix_ms(), &mut effects);
         self.carry_out_hub(conv, audience, effects);
     }
 
     pub(super) fn permissions_changed(&mut self, conv: &ConversationId, uids: &[Uid]) {
-        if let Some(hub) = self.hubs.get_mut(conv) {
-            hub.handle_permissions_changed(uids);
+        if let Some(home) = self.hubs.get_mut(conv) {
+            home.hub.handle_permissions_changed(uids);
+        }
+    }
+
+    pub(super) fn forget_permissions(&mut self) {
+        self.hubs.values_mut().for_each(|home| home.hub.forget_permissions());
+    }
+
+    /// A batch that another node has committed: encoded here, once, for the members that are here.
+    pub(super) fn handle_arrived(&mut self, conv: &ConversationId, messages: Vec<Message>, audience: Audience) {
+        let now_ms = clock::unix_ms();
+        let home = self.hubs.entry_ref(conv).or_insert_with(|| {
+            self.metrics.counters.hubs.add(1);
+            Home::new(conv.clone(), now_ms)
+        });
+        let delivery = home.hub.handle_arrived(messages, audience.formats, now_ms);
+        self.metrics.counters.arrived.add(delivery.items.len() as u64);
+        self.put_in_order(Arc::new(delivery), audience);
+    }
+
+    /// Delivers a batch when its turn has come among those of other nodes.
+    fn put_in_order(&mut self, delivery: Arc<Delivery>, audience: Audience) {
+        let mut new = delivery.items.iter().filter(|item| !item.duplicate);
+        let Some((first, wait_ms)) = new.next().map(|item| (item, self.reorder_wait_ms)).filter(|(_, ms)| *ms > 0)
+        else {
+            return self.deliver(&delivery, audience);
+        };
+        let (epoch, last) = (first.epoch, new.next_back().unwrap_or(first).seq);
+        let Some(home) = self.hubs.get_mut(&delivery.conv) else { return self.deliver(&delivery, audience) };
+        let (conv, was_holding) = (delivery.conv.clone(), home.order.is_holding());
+        let batch = (Arc::clone(&delivery), audience);
+        let ready = home.order.push(epoch, (first.seq, last), batch, clock::steady_ms(), wait_ms);
+        if home.order.is_holding() && !was_holding {
+            self.metrics.counters.reordered.add(1);
+            self.holding.push(conv);
+        }
+        for (delivery, audience) in ready {
+            self.deliver(&delivery, audience);
+        }
+    }
+
+    /// Lets go what has waited long enough for a hole to be closed.
+    pub(super) fn expire_order(&mut self, now_ms: u64) {
+        for conv in std::mem::take(&mut self.holding) {
+            let Some(home) = self.hubs.get_mut(&conv) else { continue };
+            let ready = home.order.expire(now_ms);
+            if home.order.is_holding() {
+                self.holding.push(conv);
+            }
+            for (delivery, audience) in ready {
+                self.deliver(&delivery, audience);
+            }
         }
     }
 
@@ -74,7 +139,7 @@ impl Shard {
                     self.uplink.push(ToUplink::Commit { home, conv: conv.clone(), entries, at });
                 }
                 HubEffect::Refuse(origin, code) => self.refuse(origin, code),
-                HubEffect::Deliver(delivery) => self.deliver(delivery, audience),
+                HubEffect::Deliver(delivery) => self.put_in_order(delivery, audience),
             }
         }
     }
@@ -91,7 +156,7 @@ impl Shard {
     }
 
     /// Hands a batch to every shard that holds members or senders of it.
-    fn deliver(&mut self, delivery: Arc<Delivery>, audience: Audience) {
+    fn deliver(&mut self, delivery: &Arc<Delivery>, audience: Audience) {
         let hash = delivery.conv.stable_hash();
         let mut shards = audience.shards;
         let formats = u64::from(audience.formats.json) + u64::from(audience.formats.protobuf);
@@ -122,10 +187,10 @@ impl Shard {
             if shards & (1 << shard) == 0 || shard == usize::from(self.index) {
                 continue;
             }
-            self.deliver_to_peer(shard, &delivery);
+            self.deliver_to_peer(shard, delivery);
         }
         if shards & (1 << self.index) != 0 {
-            self.show(&delivery);
+            self.show(delivery);
         }
     }
 
@@ -137,12 +202,13 @@ impl Shard {
             peer.push(ToShard::Deliver(Arc::clone(delivery)));
             return;
         }
-        let mut new = delivery.items.iter().filter(|item| !item.duplicate).map(|item| item.seq);
+        let mut new = delivery.items.iter().filter(|item| !item.duplicate).map(|item| (item.epoch, item.seq));
         let Some(first) = new.next() else { return };
         let last = new.next_back().unwrap_or(first);
         self.metrics.counters.missed.add(1);
         if let Some(owed) = self.owed.get_mut(shard) {
-            owed.entry_ref(&delivery.conv).or_insert((first, last)).1 = last;
+            let owed = owed.entry_ref(&delivery.conv).or_insert((first, last));
+            *owed = if last.0 > owed.1.0 { (first, last) } else { (owed.0, owed.1.max(last)) };
         }
     }
 
@@ -150,16 +216,16 @@ impl Shard {
     pub(super) fn pay_owed(&mut self) {
         for (peer, owed) in self.peers.iter_mut().zip(&mut self.owed) {
             let Some(peer) = peer.as_mut().filter(|peer| !owed.is_empty() && !peer.is_congested()) else { continue };
-            for (conv, (first, head)) in owed.drain() {
-                peer.push(ToShard::Missed { conv, first, head });
+            for (conv, ((_, first), (epoch, head))) in owed.drain() {
+                peer.push(ToShard::Missed { conv, epoch, first, head });
             }
         }
     }
 
     /// A catch-up read: from the hub's recent ring when it reaches back far enough, else from the store.
-    pub(super) fn read_recent(&mut self, to: ConnectionRef, conv: ConversationId, after: u64) {
-        let recent =
-            self.hubs.get(&conv).and_then(|hub| Some((hub.recent_after(after, PAGE_MESSAGES_MAX)?, hub.head())));
+    pub(super) fn read_recent(&mut self, to: ConnectionRef, conv: ConversationId, after: Place) {
+        let hub = self.hubs.get(&conv).map(|home| &home.hub);
+        let recent = hub.and_then(|hub| Some((hub.recent_after(after, PAGE_MESSAGES_MAX)?, hub.head())));
         match recent {
             Some((items, head)) => {
                 let epoch = items.last().map_or(0, |message| message.epoch);
@@ -174,7 +240,7 @@ impl Shard {
     /// Drops hubs that had nothing to do for long.
     pub(super) fn sweep_hubs(&mut self, now_ms: u64) {
         let before = self.hubs.len();
-        self.hubs.retain(|_, hub| !hub.is_idle(now_ms));
+        self.hubs.retain(|_, home| !home.hub.is_idle(now_ms) || home.order.is_holding());
         self.metrics.counters.hubs.sub((before - self.hubs.len()) as u64);
     }
 }

@@ -39,7 +39,7 @@ use std::task::Waker;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use ringway_engine::conversation::Hub;
+use ringway_engine::delivery::Place;
 use ringway_engine::effect::SessionEffect;
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::snowflake::Snowflake;
@@ -75,6 +75,8 @@ pub(crate) struct ShardParts {
     pub(crate) peers: Vec<Option<Sender<ToShard>>>,
     pub(crate) uplink: Sender<ToUplink>,
     pub(crate) proxy_protocol: bool,
+    /// How long a batch waits for those of other nodes below it; 0 when there are none.
+    pub(crate) reorder_wait_ms: u64,
     pub(crate) live: Arc<Live>,
     pub(crate) metrics: Arc<ShardMetrics>,
 }
@@ -90,14 +92,18 @@ pub(crate) struct Shard {
     users: HashMap<Uid, Keys, RandomState>,
     groups: HashMap<ConversationId, Vec<u64>, RandomState>,
     addresses: HashMap<IpAddr, u32, RandomState>,
-    hubs: HashMap<ConversationId, Hub, RandomState>,
+    hubs: HashMap<ConversationId, hubs::Home, RandomState>,
+    /// How long a batch waits for those of other nodes below it; 0: there are no other nodes.
+    reorder_wait_ms: u64,
+    /// Conversations with a batch that waits.
+    holding: Vec<ConversationId>,
     ids: Snowflake,
     peers: Vec<Option<Outbox<ToShard>>>,
     uplink: Outbox<ToUplink>,
     /// Messages of this shard to itself, handled before the turn ends.
     own: VecDeque<ToShard>,
-    /// Conversations that a peer shard must be told it missed: first and last sequence.
-    owed: Vec<HashMap<ConversationId, (u64, u64), RandomState>>,
+    /// Conversations that a peer shard must be told it missed: first and last place.
+    owed: Vec<HashMap<ConversationId, (Place, Place), RandomState>>,
     /// Connections with something to send.
     dirty: Vec<u64>,
     /// When the acknowledgements of which connection are handed on, in order of time.
@@ -152,6 +158,8 @@ pub(crate) async fn run(parts: ShardParts) {
         effects: Vec::new(),
         trace: TraceRing::new(),
         proxy_protocol,
+        reorder_wait_ms: parts.reorder_wait_ms,
+        holding: Vec::new(),
         live: parts.live,
         metrics: parts.metrics,
         draining_ms: None,

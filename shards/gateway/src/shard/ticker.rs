@@ -23,6 +23,8 @@ const DRAIN_GRACE_MS: u64 = 500;
 const DRAIN_CLOSE_MS: u64 = 6_000;
 /// And this is the end, whatever lingers.
 const DRAIN_END_MS: u64 = 8_500;
+/// Nodes that a client is told to go to.
+const TOLD_NODES_MAX: usize = 8;
 /// Clients are told to come back within this long, spread evenly.
 const RECONNECT_SPREAD_MS: u64 = 5_000;
 
@@ -35,6 +37,7 @@ pub(super) async fn run(shared: Shared, tick_ms: u64) {
         let mut shard = shared.borrow_mut();
         shard.fire_timers(now_ms);
         shard.flush_acks(now_ms);
+        shard.expire_order(now_ms);
         for key in std::mem::take(&mut shard.stalled) {
             shard.pump_backlog(key);
         }
@@ -166,9 +169,13 @@ impl Shard {
         }
         let keys = self.keys();
         let count = keys.len().max(1) as u64;
+        let elsewhere = self.live.elsewhere();
         for (n, key) in keys.into_iter().enumerate() {
             let after_ms = DRAIN_GRACE_MS + n as u64 * RECONNECT_SPREAD_MS / count;
-            let reconnect = Reconnect { after_ms, to: Vec::new() };
+            // Each client is told another first, so that they spread.
+            let (before, first) = elsewhere.split_at(n % elsewhere.len().max(1));
+            let to = first.iter().chain(before).take(TOLD_NODES_MAX).cloned().collect();
+            let reconnect = Reconnect { after_ms, to };
             if self.connection(key).is_some_and(|connection| connection.session.is_active()) {
                 self.reply(key, &ServerPacket { reconnect: Some(reconnect), ..ServerPacket::default() });
             }

@@ -15,16 +15,19 @@ use ringway_engine::errors::ErrorCode;
 use ringway_engine::event::{MessageEvent, encode_message};
 use ringway_engine::ids::ConversationId;
 use ringway_engine::limits::{APPEND_BYTES_MAX, UNARCHIVED_BYTES_MAX};
-use ringway_store::ports::{AppendError, Numbered, StoreError};
+use ringway_store::ports::{AppendError, NewRecord, Numbered, StoreError};
 
 use super::Uplink;
 use crate::clock;
 use crate::mail::ToShard;
 use crate::trace::{Hop, Station};
 
-/// Pause between the tries of a numbering call. There is no last one: the batch is durable, so it will be
-/// numbered, and refusing it would keep from the members what the log holds.
+/// Pause between the tries of a numbering call. On a single node there is no last one: the batch is durable, so it
+/// will be numbered, and refusing it would keep from the members what the log holds.
 const NUMBER_PAUSE_MS: u64 = 50;
+/// Among several nodes the numbers are given by a server that may be away for long, and the daemon numbers what is in
+/// the log too: after this long the senders are told to come again, and get the same numbers then.
+const NUMBER_LIMIT_MS: u64 = 5_000;
 /// What a record takes beside its body, at most.
 const ENVELOPE_BYTES: usize = 512;
 
@@ -44,6 +47,20 @@ impl Commit {
     fn has_retry(&self) -> bool {
         self.entries.iter().any(|entry| entry.retry)
     }
+}
+
+/// A batch with its numbers.
+pub(super) struct Numbers {
+    pub(super) conv: ConversationId,
+    pub(super) entries: Vec<BatchEntry>,
+    pub(super) numbers: Vec<Number>,
+}
+
+/// Messages that are not in the log yet.
+#[derive(Default)]
+struct Fresh {
+    events: Vec<Arc<MessageEvent>>,
+    records: Vec<NewRecord>,
 }
 
 /// Divides a turn's batches: each part fits one append, and a batch with a repeat, which may have to ask the
@@ -73,11 +90,18 @@ impl Uplink {
         let result = self.number_durably(&commits).await;
         match result {
             Ok(numbers) => {
-                let mut numbers = numbers.into_iter();
-                for commit in commits {
-                    let own: Vec<Number> = numbers.by_ref().take(commit.entries.len()).collect();
-                    self.committed(commit, Ok(own));
+                let mut left = numbers.into_iter();
+                let mut told = Vec::new();
+                for mut commit in commits {
+                    let numbers: Vec<Number> = left.by_ref().take(commit.entries.len()).collect();
+                    if self.ports.cluster.is_some() {
+                        let entries = std::mem::take(&mut commit.entries);
+                        told.push(Numbers { conv: commit.conv.clone(), entries, numbers: numbers.clone() });
+                    }
+                    self.committed(commit, Ok(numbers));
                 }
+                // The senders do not wait for other nodes.
+                self.tell_nodes(&told).await;
             }
             Err(code) => {
                 for commit in commits {
@@ -100,12 +124,15 @@ impl Uplink {
         }
         let known = self.known(commits).await?;
         let entries = || commits.iter().flat_map(|commit| &commit.entries);
-        let fresh: Vec<Arc<MessageEvent>> = entries()
-            .zip(&known)
-            .filter(|(_, known)| known.is_none())
-            .map(|(entry, _)| Arc::clone(&entry.event))
-            .collect();
-        let mut numbers = if fresh.is_empty() { Vec::new() } else { self.append_and_number(&fresh).await? }.into_iter();
+        let keys =
+            commits.iter().flat_map(|commit| std::iter::repeat_n(commit.conv.stable_hash(), commit.entries.len()));
+        let mut fresh = Fresh::default();
+        for ((entry, key), _) in entries().zip(keys).zip(&known).filter(|(_, known)| known.is_none()) {
+            fresh.records.push(NewRecord { key, bytes: encode_message(&entry.event) });
+            fresh.events.push(Arc::clone(&entry.event));
+        }
+        let mut numbers =
+            if fresh.events.is_empty() { Vec::new() } else { self.append_and_number(fresh).await? }.into_iter();
         let all: Vec<Number> =
             known.into_iter().filter_map(|known| known.or_else(|| numbers.next()).map(number)).collect();
         // Fewer numbers than messages would pair them wrongly: then nothing is acknowledged.
@@ -130,9 +157,10 @@ impl Uplink {
         Ok(known)
     }
 
-    async fn append_and_number(&self, events: &[Arc<MessageEvent>]) -> Result<Vec<Numbered>, ErrorCode> {
+    async fn append_and_number(&self, fresh: Fresh) -> Result<Vec<Numbered>, ErrorCode> {
         let began = Instant::now();
-        let records = events.iter().map(|event| encode_message(event)).collect();
+        let Fresh { events, records } = fresh;
+        let events = events.as_slice();
         if let Err(error) = self.ports.log.append(records).await {
             tracing::error!(%error, messages = events.len(), "messages refused: the event log did not take them");
             return Err(match error {
@@ -142,7 +170,7 @@ impl Uplink {
                     self.live.ready.store(false, Ordering::Relaxed);
                     ErrorCode::Unavailable
                 }
-                AppendError::Closed => ErrorCode::Unavailable,
+                AppendError::Unavailable(_) | AppendError::Closed => ErrorCode::Unavailable,
             });
         }
         self.metrics.append_latency.record(began.elapsed().as_micros() as u64);
@@ -152,7 +180,10 @@ impl Uplink {
             match self.ports.state.number(events).await {
                 Ok(numbers) => break numbers,
                 Err(error) => {
-                    self.store_failed(&error);
+                    let code = self.store_failed(&error);
+                    if self.ports.cluster.is_some() && logged.elapsed() > Duration::from_millis(NUMBER_LIMIT_MS) {
+                        return Err(code);
+                    }
                     tokio::time::sleep(Duration::from_millis(NUMBER_PAUSE_MS)).await;
                 }
             }

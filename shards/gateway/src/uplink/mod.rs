@@ -7,12 +7,16 @@
 //! | `open` | tokens checked, devices put on the map |
 //! | `routes` | who is on which shard, in which group |
 //! | `reads` | pages, lists, permissions, read marks |
+//! | `canary` | whether messages get through |
+//! | `cluster` | this node among others |
 //! | `signals` | what the API and the daemon ask: changes, server messages, traces |
 //!
 //! A tokio current-thread runtime; each request that waits is a task of its own, so a slow store delays
 //! only what needs it. State is in one `RefCell`, never held over an `.await`. A dropped task loses its
 //! answer: that happens only when the process ends, and clients resend.
 
+mod canary;
+mod cluster;
 mod commit;
 mod open;
 mod reads;
@@ -27,19 +31,23 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use ringway_engine::effect::Origin;
 use ringway_engine::errors::ErrorCode;
+use ringway_engine::ids::ConversationId;
 use ringway_engine::packet::schema::{Sent, ServerPacket};
+use ringway_peer::Word;
 use ringway_ring::mailbox::{Inbox, Sender};
-use ringway_store::ports::{Directory, EventLog, SharedState};
+use ringway_store::ports::{Directory, EventLog, NodeRun, Route, SharedState};
 use ringway_store::token::TokenKey;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::routes::Routes;
+use crate::cluster::Cluster;
 use crate::live::Live;
 use crate::mail::{ConnectionRef, ToShard, ToUplink};
 use crate::metrics::UplinkMetrics;
 use crate::outbox::Outbox;
 use crate::trace::TraceRing;
 
+pub(crate) use canary::Canary;
 pub(crate) use signals::Request;
 
 /// Mail taken in one turn.
@@ -56,6 +64,8 @@ pub struct Ports {
     pub directory: Arc<dyn Directory>,
     /// Checks access tokens.
     pub tokens: Arc<TokenKey>,
+    /// The other nodes, when there may be some.
+    pub cluster: Option<Cluster>,
 }
 
 /// Everything the uplink's thread needs to begin.
@@ -64,6 +74,7 @@ pub(crate) struct UplinkParts {
     pub(crate) inbox: Inbox<ToUplink>,
     pub(crate) shards: Vec<Sender<ToShard>>,
     pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) words: mpsc::Receiver<Word>,
     pub(crate) live: Arc<Live>,
     pub(crate) metrics: Arc<UplinkMetrics>,
     pub(crate) boot: u64,
@@ -93,11 +104,17 @@ struct State {
     membership_changes: u64,
     next_token: u64,
     sessions: u64,
+    /// Groups that other nodes know to have members here.
+    seated: HashSet<ConversationId, RandomState>,
+    /// Routes of sessions that have ended, to be removed.
+    leaving: Vec<Route>,
+    /// The other nodes.
+    nodes: Vec<NodeRun>,
 }
 
 /// Runs the uplink until every shard is gone.
 pub(crate) async fn run(parts: UplinkParts) {
-    let UplinkParts { ports, mut inbox, shards, mut requests, live, metrics, boot } = parts;
+    let UplinkParts { ports, mut inbox, shards, mut requests, mut words, live, metrics, boot } = parts;
     let state = State {
         shards: shards.into_iter().map(Outbox::new).collect(),
         routes: Routes::default(),
@@ -108,6 +125,9 @@ pub(crate) async fn run(parts: UplinkParts) {
         membership_changes: 0,
         next_token: 0,
         sessions: 0,
+        seated: HashSet::default(),
+        leaving: Vec::new(),
+        nodes: Vec::new(),
     };
     let uplink = Rc::new(Uplink { ports, live, metrics, boot, state: RefCell::new(state), flush: Notify::new() });
     uplink.load_revoked().await;
@@ -118,6 +138,17 @@ pub(crate) async fn run(parts: UplinkParts) {
             Rc::clone(&asked).handle_request(request);
         }
     });
+    tokio::task::spawn_local(Rc::clone(&uplink).stay_in_cluster());
+    tokio::task::spawn_local(Rc::clone(&uplink).sing());
+    let hearing = Rc::clone(&uplink);
+    tokio::task::spawn_local(async move {
+        let mut heard = Vec::new();
+        while words.recv_many(&mut heard, TURN_MAX).await > 0 {
+            heard.drain(..).for_each(|word| hearing.hear(word));
+            // Others get their turn in between.
+            tokio::task::yield_now().await;
+        }
+    });
     let mut commits = Vec::new();
     while inbox.wait().await {
         inbox.drain(TURN_MAX, &mut |_, message| uplink.handle_mail(message, &mut commits));
@@ -126,6 +157,7 @@ pub(crate) async fn run(parts: UplinkParts) {
         }
         uplink.flush.notify_one();
     }
+    uplink.leave_cluster().await;
 }
 
 /// Hands mail to the shards, once for all that was said meanwhile.
@@ -199,6 +231,9 @@ impl Uplink {
             }
             ToUplink::Sync { origin, conv, uid, from, limit } => {
                 tokio::task::spawn_local(this.sync(origin, conv, uid, from, limit));
+            }
+            ToUplink::Transient(push) => {
+                tokio::task::spawn_local(this.transient_elsewhere(push));
             }
             ToUplink::CatchUp { to, conv, after } => {
                 tokio::task::spawn_local(this.catch_up(to, conv, after));

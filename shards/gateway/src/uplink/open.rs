@@ -4,18 +4,27 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use ringway_engine::catchup::Standing;
-use ringway_engine::devices::{KickReason, PlatformClass, admit};
+use ringway_engine::devices::{KickReason, LiveSession, PlatformClass, admit};
 use ringway_engine::effect::Origin;
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::ids::ConversationId;
 use ringway_engine::session::Identity;
-use ringway_store::ports::DevicePoint;
+use ringway_store::ports::{DevicePoint, Route};
 use ringway_store::token::{Claims, TokenError};
 
 use super::Uplink;
 use super::routes::Entry;
 use crate::clock;
 use crate::mail::{ConnectionRef, Open, ToShard};
+
+/// A session of the user, as the device policy is asked about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// On this node.
+    Here(ConnectionRef),
+    /// On another one, by its place in the list of routes.
+    Elsewhere(usize),
+}
 
 impl Uplink {
     /// Checks a `connect`: token, revocation, device policy, groups.
@@ -33,11 +42,19 @@ impl Uplink {
         if self.state.borrow_mut().opening.remove(&to) {
             self.tell(to.shard, answer);
         } else {
-            self.state.borrow_mut().routes.close(to);
+            self.take_off(to);
         }
     }
 
-    async fn try_open(&self, open: Open) -> Result<ToShard, ErrorCode> {
+    /// Takes a session off the map, here and where other nodes look.
+    fn take_off(self: &Rc<Self>, to: ConnectionRef) {
+        let closed = self.state.borrow_mut().routes.close(to);
+        if let Some(entry) = closed {
+            self.left(&entry);
+        }
+    }
+
+    async fn try_open(self: &Rc<Self>, open: Open) -> Result<ToShard, ErrorCode> {
         if self.live.draining.load(Ordering::Relaxed) {
             return Err(ErrorCode::Unavailable);
         }
@@ -61,30 +78,62 @@ impl Uplink {
         };
         // Revoked while the store was asked: the signal saw no session to kick.
         self.check_revoked(&claims)?;
-        let class = PlatformClass::of(&connect.platform);
-        let policy = self.live.config().devices.clone();
-        let mut state = self.state.borrow_mut();
-        let kicked = admit(&state.routes.live_sessions(&uid), &device, class, &policy);
-        state.sessions += 1;
-        let number = state.sessions;
+        let number = {
+            let mut state = self.state.borrow_mut();
+            state.sessions += 1;
+            state.sessions
+        };
         let entry = Entry {
             uid: uid.clone(),
             device: device.clone(),
-            class,
-            sid: claims.sid.into(),
+            class: PlatformClass::of(&connect.platform),
+            sid: claims.sid.clone().into(),
             format,
             number,
+            opened_ms: clock::unix_ms(),
             attached: false,
             groups: groups.clone(),
         };
-        state.routes.open(to, entry);
-        drop(state);
-        for (session, reason) in kicked {
-            self.kick(session, reason);
-        }
+        let elsewhere = self.enter(&entry).await.map_err(|error| self.store_failed(&error))?;
+        self.make_room(&entry, &elsewhere);
+        self.state.borrow_mut().routes.open(to, entry);
         self.count_users();
+        // Revoked while the session was entered: the signal saw none to kick.
+        if let Err(code) = self.check_revoked(&claims) {
+            self.take_off(to);
+            return Err(code);
+        }
         let identity = Identity { uid, device, expires_ms: claims.exp.saturating_mul(1_000) };
         Ok(ToShard::Opened { connection: to.connection, identity, groups })
+    }
+
+    /// Ends the sessions of the user that the device policy does not leave beside a new one, wherever they are.
+    fn make_room(self: &Rc<Self>, new: &Entry, elsewhere: &[Route]) {
+        let policy = self.live.config().devices.clone();
+        let here = self.state.borrow().routes.live_sessions(&new.uid);
+        let here = here.into_iter().map(|LiveSession { key, device, class, opened }| LiveSession {
+            key: Held::Here(key),
+            device,
+            class,
+            opened,
+        });
+        let there = elsewhere.iter().enumerate().map(|(at, route)| LiveSession {
+            key: Held::Elsewhere(at),
+            device: route.device.clone(),
+            class: PlatformClass::of(&route.class),
+            opened: route.opened_ms,
+        });
+        let live: Vec<LiveSession<Held>> = here.chain(there).collect();
+        for (held, reason) in admit(&live, &new.device, new.class, &policy) {
+            match held {
+                Held::Here(to) => self.kick(to, reason),
+                Held::Elsewhere(at) => {
+                    if let Some(route) = elsewhere.get(at) {
+                        self.kick_elsewhere(route, reason);
+                    }
+                }
+            }
+        }
     }
 
     /// Puts an attached device into its audiences, then reads where it stands: every message numbered
@@ -92,7 +141,12 @@ impl Uplink {
     pub(super) async fn attach(self: Rc<Self>, to: ConnectionRef) {
         let Some(entry) = self.state.borrow_mut().routes.attach(to) else { return };
         let now_ms = clock::unix_ms();
-        let answer = match self.ports.state.points(&entry.uid, &entry.device, now_ms).await {
+        let seated = self.seat(&entry.groups).await;
+        let read = match seated {
+            Ok(()) => self.ports.state.points(&entry.uid, &entry.device, now_ms).await,
+            Err(error) => Err(error),
+        };
+        let answer = match read {
             Ok(points) => {
                 let standings = points.into_iter().map(standing).collect();
                 let session = format!("{:x}-{:x}", self.boot, entry.number);
@@ -103,12 +157,11 @@ impl Uplink {
         self.tell(to.shard, answer);
     }
 
-    pub(super) fn closed(&self, to: ConnectionRef) {
-        let mut state = self.state.borrow_mut();
-        if !state.opening.remove(&to) {
-            state.routes.close(to);
+    pub(super) fn closed(self: &Rc<Self>, to: ConnectionRef) {
+        let was_opening = self.state.borrow_mut().opening.remove(&to);
+        if !was_opening {
+            self.take_off(to);
         }
-        drop(state);
         self.count_users();
     }
 
@@ -133,10 +186,10 @@ impl Uplink {
         }
     }
 
-    pub(super) fn kick(&self, to: ConnectionRef, reason: KickReason) {
+    pub(super) fn kick(self: &Rc<Self>, to: ConnectionRef, reason: KickReason) {
         self.metrics.counters.kicked.add(1);
         // Off the map at once, so that a third session of the device does not kick it again.
-        self.state.borrow_mut().routes.close(to);
+        self.take_off(to);
         self.tell(to.shard, ToShard::Kick { connection: to.connection, reason });
     }
 
@@ -161,7 +214,7 @@ impl Uplink {
     }
 }
 
-fn standing(point: DevicePoint) -> (ConversationId, Standing) {
+pub(super) fn standing(point: DevicePoint) -> (ConversationId, Standing) {
     let DevicePoint { conv, epoch, head, floor, device_cursor, user_cursor } = point;
     (conv, Standing { epoch, head, floor, device_cursor, user_cursor })
 }

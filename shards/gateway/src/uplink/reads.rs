@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_engine::conversation::Permission;
+use ringway_engine::delivery::Place;
 use ringway_engine::effect::{Origin, ReadFrom};
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::event::{Event, ReadEvent};
@@ -11,7 +12,7 @@ use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
 use ringway_engine::limits::{PAGE_MESSAGES_MAX, UNARCHIVED_BYTES_MAX};
 use ringway_engine::packet::schema::{Receipt, ServerPacket};
 use ringway_engine::packet::{self, Format};
-use ringway_store::ports::{AppendError, DirectoryError, Page, PageFrom};
+use ringway_store::ports::{AppendError, DirectoryError, NewRecord, Page, PageFrom, StoreError};
 
 use super::Uplink;
 use crate::clock;
@@ -54,7 +55,7 @@ impl Uplink {
     }
 
     /// The sequence up to which nothing is for this user; an error code when nothing at all is.
-    async fn floor(&self, conv: &ConversationId, uid: &Uid) -> Result<u64, ErrorCode> {
+    pub(super) async fn floor(&self, conv: &ConversationId, uid: &Uid) -> Result<u64, ErrorCode> {
         let ConversationKind::Group(id) = conv.kind() else {
             return if conv.names(uid.as_str()) { Ok(0) } else { Err(ErrorCode::NotAMember) };
         };
@@ -114,10 +115,23 @@ impl Uplink {
     }
 
     /// The next page of a device's backlog.
-    pub(super) async fn catch_up(self: Rc<Self>, to: ConnectionRef, conv: ConversationId, after: u64) {
-        let read = self.ports.state.page(&conv, PageFrom::After(after), PAGE_MESSAGES_MAX).await;
+    pub(super) async fn catch_up(self: Rc<Self>, to: ConnectionRef, conv: ConversationId, after: Place) {
+        let read = self.backlog_page(to, &conv, after).await;
         let page = read.inspect_err(|error| tracing::warn!(%error, %conv, "backlog could not be read")).ok();
         self.tell(to.shard, ToShard::CatchUpPage { connection: to.connection, conv, page });
+    }
+
+    async fn backlog_page(&self, to: ConnectionRef, conv: &ConversationId, after: Place) -> Result<Page, StoreError> {
+        let page = self.ports.state.page(conv, PageFrom::After(after.1), PAGE_MESSAGES_MAX).await?;
+        if page.epoch == after.0 || after.1 == 0 {
+            return Ok(page);
+        }
+        // The device's place is of an epoch that is over: it reads from where the two differ.
+        let from = self.resolve(to, conv, after).await?;
+        if from == after.1 {
+            return Ok(page);
+        }
+        self.ports.state.page(conv, PageFrom::After(from), PAGE_MESSAGES_MAX).await
     }
 
     /// The user's conversation list.
@@ -162,7 +176,8 @@ impl Uplink {
         }
         let event =
             ReadEvent { conv: conv.as_str().to_owned(), uid: uid.as_str().to_owned(), seq, ts_ms: clock::unix_ms() };
-        self.ports.log.append(vec![Event::Read(event).encode()]).await.map_err(|error| {
+        let record = NewRecord { key: conv.stable_hash(), bytes: Event::Read(event).encode() };
+        self.ports.log.append(vec![record]).await.map_err(|error| {
             tracing::error!(%error, "read mark refused: the event log did not take it");
             if matches!(error, AppendError::Full(_)) { ErrorCode::StorageFull } else { ErrorCode::Unavailable }
         })?;
@@ -170,7 +185,7 @@ impl Uplink {
         Ok(seq)
     }
 
-    fn tell_read(&self, conv: &ConversationId, uid: &Uid, seq: u64, except: ConnectionRef) {
+    fn tell_read(self: &Rc<Self>, conv: &ConversationId, uid: &Uid, seq: u64, except: ConnectionRef) {
         let receipt =
             Receipt { conv: conv.as_str().to_owned(), kind: "read".to_owned(), uid: uid.as_str().to_owned(), seq };
         let packet = ServerPacket { receipt: Some(receipt), ..ServerPacket::default() };
@@ -191,5 +206,6 @@ impl Uplink {
         for shard in (0..64).filter(|shard| shards & (1 << shard) != 0) {
             self.tell(shard, ToShard::Transient(Arc::clone(&push)));
         }
+        tokio::task::spawn_local(Rc::clone(self).transient_elsewhere(push));
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub(super) format: Format,
     /// Counts the sessions of this node since its start.
     pub(super) number: u64,
+    /// Unix milliseconds.
+    pub(super) opened_ms: u64,
     /// On the map: counted in audiences.
     pub(super) attached: bool,
     pub(super) groups: Vec<ConversationId>,
@@ -79,8 +81,8 @@ impl Routes {
     }
 
     /// Takes a session off the map.
-    pub(super) fn close(&mut self, to: ConnectionRef) {
-        let Some(entry) = self.sessions.remove(&to) else { return };
+    pub(super) fn close(&mut self, to: ConnectionRef) -> Option<Box<Entry>> {
+        let entry = self.sessions.remove(&to)?;
         if let Some(sessions) = self.users.get_mut(&entry.uid) {
             sessions.retain(|held| *held != to);
             if sessions.is_empty() {
@@ -92,6 +94,43 @@ impl Routes {
                 self.seat(group, to.shard, entry.format, false);
             }
         }
+        Some(entry)
+    }
+
+    /// The session of this number.
+    pub(super) fn of_number(&self, number: u64) -> Option<ConnectionRef> {
+        self.sessions.iter().find(|(_, entry)| entry.number == number).map(|(to, _)| *to)
+    }
+
+    /// All sessions that were opened.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.sessions.values().map(|entry| &**entry)
+    }
+
+    /// All sessions that are in audiences.
+    pub(super) fn attached(&self) -> Vec<(ConnectionRef, Entry)> {
+        let attached = self.sessions.iter().filter(|(_, entry)| entry.attached);
+        attached.map(|(to, entry)| (*to, Entry::clone(entry))).collect()
+    }
+
+    /// All users with a session.
+    pub(super) fn users(&self) -> Vec<Uid> {
+        self.users.keys().cloned().collect()
+    }
+
+    /// Groups that somebody here is in.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &ConversationId> {
+        self.groups.keys()
+    }
+
+    /// Groups of a user as its sessions here know them.
+    pub(super) fn groups_of(&self, uid: &Uid) -> Vec<ConversationId> {
+        let held = self.users.get(uid).into_iter().flatten();
+        let mut groups: Vec<ConversationId> =
+            held.filter_map(|to| self.sessions.get(to)).flat_map(|entry| entry.groups.iter().cloned()).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
     }
 
     /// The user is in the group from now on; answers whether any session is here to be told.
@@ -180,7 +219,7 @@ impl Routes {
         held.filter_map(|to| {
             let entry = self.sessions.get(to)?;
             let (device, class) = (entry.device.clone(), entry.class);
-            Some(LiveSession { key: *to, device, class, opened: entry.number })
+            Some(LiveSession { key: *to, device, class, opened: entry.opened_ms })
         })
         .collect()
     }

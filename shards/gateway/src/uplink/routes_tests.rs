@@ -10,6 +10,7 @@ fn entry(uid: &str, format: Format, groups: &[&str]) -> Entry {
         sid: format!("sid-{uid}").into(),
         format,
         number: 0,
+        opened_ms: 0,
         attached: false,
         groups: groups.iter().map(|group| ConversationId::parse(group).unwrap()).collect(),
     }

@@ -26,6 +26,8 @@ pub(crate) enum Request {
     Signal(Signal, oneshot::Sender<Result<(), StoreError>>),
     /// Send a message in the server's name.
     Submit(ServerMessage, oneshot::Sender<Result<Sent, SubmitError>>),
+    /// Read anew what signals that did not come may have changed.
+    Resync(oneshot::Sender<Result<(), StoreError>>),
     /// Gather a message's hops.
     Trace(u64, oneshot::Sender<Vec<Hop>>),
     /// Who of these users is here.
@@ -49,6 +51,11 @@ impl Uplink {
                     let _ = reply.send(self.submit(message).await);
                 });
             }
+            Request::Resync(done) => {
+                tokio::task::spawn_local(async move {
+                    let _ = done.send(self.resync().await);
+                });
+            }
             Request::Trace(msg_id, reply) => {
                 tokio::task::spawn_local(async move {
                     let _ = reply.send(self.trace(msg_id).await);
@@ -62,7 +69,7 @@ impl Uplink {
         }
     }
 
-    async fn apply(&self, signal: Signal) -> Result<(), StoreError> {
+    async fn apply(self: &Rc<Self>, signal: Signal) -> Result<(), StoreError> {
         match signal {
             Signal::MembersAdded { conv, uids } => {
                 let Ok(conv) = ConversationId::parse(&conv) else { return Ok(()) };
@@ -77,25 +84,56 @@ impl Uplink {
                 let uids = parse_uids(&uids);
                 self.forget_permissions(&conv, &uids);
                 for uid in &uids {
-                    if self.state.borrow_mut().routes.leave(uid, &conv) {
-                        self.tell_all(|| ToShard::Left { uid: uid.clone(), conv: conv.clone() });
-                    }
+                    self.take_out(uid, &conv);
                 }
             }
-            Signal::SessionRevoked { sid, until_ms } => {
-                let mut state = self.state.borrow_mut();
-                let now_ms = clock::unix_ms();
-                state.revoked.retain(|_, until| *until > now_ms);
-                state.revoked.insert(sid.clone(), until_ms);
-                let sessions = state.routes.of_sign_in(&sid);
-                drop(state);
-                for to in sessions {
-                    self.kick(to, KickReason::Revoked);
-                }
+            Signal::SessionRevoked { sid, until_ms } => self.revoke(sid, until_ms),
+        }
+        self.barrier().await;
+        Ok(())
+    }
+
+    /// Forgets what is cached of memberships, and reads for every user here which groups it is in.
+    async fn resync(self: &Rc<Self>) -> Result<(), StoreError> {
+        self.state.borrow_mut().membership_changes += 1;
+        self.tell_all(|| ToShard::ForgetPermissions);
+        let now_ms = clock::unix_ms();
+        let revoked = self.ports.directory.revoked_sessions(now_ms).await;
+        for (sid, until_ms) in revoked.map_err(|error| StoreError::new("directory", error))? {
+            self.revoke(sid, until_ms);
+        }
+        let users = self.state.borrow().routes.users();
+        for uid in users {
+            let groups = self.ports.directory.groups_of(&uid).await;
+            let groups = groups.map_err(|error| StoreError::new("directory", error))?;
+            let known = self.state.borrow().routes.groups_of(&uid);
+            for left in known.iter().filter(|group| !groups.contains(group)) {
+                self.take_out(&uid, left);
+            }
+            for joined in groups.iter().filter(|group| !known.contains(group)) {
+                self.add_member(&uid, joined).await?;
             }
         }
         self.barrier().await;
         Ok(())
+    }
+
+    fn take_out(&self, uid: &Uid, conv: &ConversationId) {
+        if self.state.borrow_mut().routes.leave(uid, conv) {
+            self.tell_all(|| ToShard::Left { uid: uid.clone(), conv: conv.clone() });
+        }
+    }
+
+    fn revoke(self: &Rc<Self>, sid: String, until_ms: u64) {
+        let mut state = self.state.borrow_mut();
+        let now_ms = clock::unix_ms();
+        state.revoked.retain(|_, until| *until > now_ms);
+        let sessions = state.routes.of_sign_in(&sid);
+        state.revoked.insert(sid, until_ms);
+        drop(state);
+        for to in sessions {
+            self.kick(to, KickReason::Revoked);
+        }
     }
 
     /// On the map first, then the place to read from: what is numbered in between shows as a gap to the device,
@@ -104,13 +142,14 @@ impl Uplink {
         if !self.state.borrow_mut().routes.join(uid, conv) {
             return Ok(());
         }
+        self.seat(std::slice::from_ref(conv)).await?;
         let ConversationKind::Group(id) = conv.kind() else { return Ok(()) };
         let membership = self.ports.directory.membership(id, uid).await;
         let membership = membership.map_err(|error| StoreError::new("directory", error))?;
-        let (_, head) = self.ports.state.head(conv).await?;
+        let (epoch, head) = self.ports.state.head(conv).await?;
         // Removed again meanwhile: the signal that says so follows.
         if let Some(membership) = membership {
-            let from = membership.joined_seq;
+            let (from, head) = ((epoch, membership.joined_seq), (epoch, head));
             self.tell_all(|| ToShard::Joined { uid: uid.clone(), conv: conv.clone(), from, head });
         }
         Ok(())
@@ -137,7 +176,7 @@ impl Uplink {
         }
     }
 
-    async fn submit(&self, message: ServerMessage) -> Result<Sent, SubmitError> {
+    pub(super) async fn submit(&self, message: ServerMessage) -> Result<Sent, SubmitError> {
         let conv = ConversationId::parse(&message.conv).map_err(|error| SubmitError::Refused(error.to_string()))?;
         let (done, wait) = oneshot::channel();
         let (token, home) = {

@@ -7,6 +7,8 @@ use ringway_engine::packet::schema::{Message, Sent};
 /// A message as somebody saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
+    /// Epoch of the number.
+    pub epoch: u64,
     /// Its number.
     pub seq: u64,
     /// Its id.
@@ -19,9 +21,18 @@ pub struct Item {
     pub body: String,
 }
 
+impl Item {
+    /// What stays whatever number it gets: sender and the sender's id for it.
+    #[must_use]
+    pub fn name(&self) -> (&str, &str) {
+        (&self.from, &self.client_msg_id)
+    }
+}
+
 impl From<&Message> for Item {
     fn from(message: &Message) -> Self {
         Self {
+            epoch: message.epoch,
             seq: message.seq,
             msg_id: message.msg_id,
             from: message.from.clone(),
@@ -51,6 +62,8 @@ pub struct Acknowledged {
     pub conv: String,
     /// Id.
     pub msg_id: u64,
+    /// Epoch of the number.
+    pub epoch: u64,
     /// Number.
     pub seq: u64,
 }
@@ -60,7 +73,8 @@ impl Acknowledged {
     #[must_use]
     pub fn of(client_msg_id: &str, sent: &Sent) -> Self {
         let conv = sent.conv.clone();
-        Self { client_msg_id: client_msg_id.to_owned(), conv, msg_id: sent.msg_id, seq: sent.seq }
+        let client_msg_id = client_msg_id.to_owned();
+        Self { client_msg_id, conv, msg_id: sent.msg_id, epoch: sent.epoch, seq: sent.seq }
     }
 }
 

@@ -10,7 +10,8 @@ const GROUP: &str = "group:g";
 fn item(conv: &str, seq: u64, from: &str) -> Item {
     let client_msg_id = format!("{from}-{seq}");
     let base = if conv == PAIR { 100 } else { 200 };
-    Item { seq, msg_id: base + seq, from: from.to_owned(), body: format!("body of {client_msg_id}"), client_msg_id }
+    let body = format!("body of {client_msg_id}");
+    Item { epoch: 1, seq, msg_id: base + seq, from: from.to_owned(), body, client_msg_id }
 }
 
 /// Twice six messages: `a` and `b` in turns in the pair, `a`, `b` and `c` in turns in the group, which begins
@@ -35,7 +36,7 @@ fn good() -> History {
                 let (client_msg_id, body) = (item.client_msg_id.clone(), item.body.clone());
                 let attempt = Attempt { conv: conv.to_owned(), client_msg_id: client_msg_id.clone(), body };
                 let (msg_id, seq) = (item.msg_id, item.seq);
-                let sent = Acknowledged { client_msg_id, conv: conv.to_owned(), msg_id, seq };
+                let sent = Acknowledged { client_msg_id, conv: conv.to_owned(), msg_id, epoch: 1, seq };
                 halves[half].attempts.push(attempt);
                 halves[half].acknowledged.push(sent);
             }
@@ -84,6 +85,43 @@ fn a_good_history_has_no_violation() {
     let lost = Attempt { conv: PAIR.into(), client_msg_id: "never".into(), body: String::new() };
     later(&mut unanswered, "a").attempts.push(lost);
     assert_eq!(check(&unanswered), []);
+}
+
+/// The last two of the pair got other numbers in a second epoch, after everybody was shown or told the first ones.
+fn renumbered() -> History {
+    let mut history = good();
+    let items = history.archive.get_mut(PAIR).unwrap();
+    items.swap(4, 5);
+    for (item, seq) in items.iter_mut().skip(4).zip(5..) {
+        (item.epoch, item.seq) = (2, seq);
+    }
+    history
+}
+
+#[test]
+fn what_a_later_epoch_renumbered_is_there_once_and_shown() {
+    assert_eq!(check(&renumbered()), []);
+    // Shown again under its new number, after the old one.
+    let mut again = renumbered();
+    let item = again.archive[PAIR][5].clone();
+    later(&mut again, "a").seen.get_mut(PAIR).unwrap().push(item);
+    assert_eq!(check(&again), []);
+}
+
+#[test]
+fn a_later_epoch_hides_no_fault() {
+    let kinds = |history: &History| check(history).iter().map(|found| found.kind).collect::<BTreeSet<_>>();
+    let mut lost = renumbered();
+    lost.archive.get_mut(PAIR).unwrap().pop();
+    assert!(kinds(&lost).contains(&Kind::Lost));
+    let mut back = renumbered();
+    let item = Item { epoch: 3, ..back.archive[PAIR][0].clone() };
+    later(&mut back, "a").seen.get_mut(PAIR).unwrap().push(item);
+    assert!(!check(&back).is_empty(), "an epoch that the read-back does not know");
+    let mut doubled = renumbered();
+    let item = Item { seq: 7, ..doubled.archive[PAIR][5].clone() };
+    doubled.archive.get_mut(PAIR).unwrap().push(item);
+    assert!(kinds(&doubled).contains(&Kind::Doubled));
 }
 
 // Long because it is a table.

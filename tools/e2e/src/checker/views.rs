@@ -3,6 +3,9 @@
 //! A `sent` shows its own message to the device that sent it: it stands in the place of a push. The answer
 //! to a repeat may come before or after the backlog that holds the message, so it fills a place and orders
 //! nothing.
+//!
+//! What was shown under an epoch that is over may have another number in the read-back: it counts as shown, and its
+//! order among others of that epoch is judged alone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -13,9 +16,9 @@ pub(super) fn check(history: &History, found: &mut Vec<Violation>) {
     let archive: BTreeMap<&str, Reference<'_>> =
         history.archive.iter().map(|(conv, items)| (conv.as_str(), Reference::of(items))).collect();
     let empty = Reference::default();
-    let mut covered: BTreeMap<(&str, &str, &str), HashSet<u64>> = BTreeMap::new();
+    let mut covered: BTreeMap<(&str, &str, &str), Covered<'_>> = BTreeMap::new();
     for session in &history.sessions {
-        let own = own_numbers(session);
+        let own = own_names(session);
         for (conv, items) in &session.seen {
             if !history.members.get(conv).is_some_and(|members| members.contains(&session.uid)) {
                 let detail = format_args!("{} of {} was shown {:?}", session.device, session.uid, items.first());
@@ -28,14 +31,18 @@ pub(super) fn check(history: &History, found: &mut Vec<Violation>) {
         for (conv, members) in &history.members {
             if members.contains(&session.uid) {
                 let seen = covered.entry((&session.uid, &session.device, conv)).or_default();
-                seen.extend(session.seen.get(conv).into_iter().flatten().map(|item| item.seq));
-                seen.extend(own.get(conv.as_str()).into_iter().flatten());
+                let items = session.seen.get(conv).into_iter().flatten();
+                let sent = session.acknowledged.iter().filter(|sent| sent.conv == *conv);
+                seen.places.extend(sent.map(|sent| (sent.epoch, sent.seq)));
+                seen.places.extend(items.clone().map(|item| (item.epoch, item.seq)));
+                seen.names.extend(items.map(Item::name));
+                seen.names.extend(own.get(conv.as_str()).into_iter().flatten());
             }
         }
     }
     for ((uid, device, conv), seen) in covered {
         let items = history.archive.get(conv).map(Vec::as_slice).unwrap_or_default();
-        let missed: Vec<u64> = items.iter().map(|item| item.seq).filter(|seq| !seen.contains(seq)).collect();
+        let missed: Vec<u64> = items.iter().filter(|item| !seen.has(item)).map(|item| item.seq).collect();
         if let (Some(first), Some(last)) = (missed.first(), missed.last()) {
             let detail = format_args!("{device} of {uid} never saw {} of {first}..={last}", missed.len());
             found.push(Violation::new(Kind::Lost, conv, detail));
@@ -43,11 +50,29 @@ pub(super) fn check(history: &History, found: &mut Vec<Violation>) {
     }
 }
 
-/// A conversation's read-back by number and by id.
+/// A conversation's read-back by number, by id and by name.
 #[derive(Default)]
 struct Reference<'h> {
     by_seq: HashMap<u64, &'h Item>,
     by_id: HashMap<u64, &'h Item>,
+    by_name: HashMap<Name<'h>, &'h Item>,
+}
+
+/// A message of one conversation, whatever its number.
+type Name<'h> = (&'h str, &'h str);
+
+/// What a device was shown of a conversation.
+#[derive(Default)]
+struct Covered<'h> {
+    names: HashSet<Name<'h>>,
+    /// Another message in an item's place is a breach of its own.
+    places: HashSet<(u64, u64)>,
+}
+
+impl Covered<'_> {
+    fn has(&self, item: &Item) -> bool {
+        self.names.contains(&item.name()) || self.places.contains(&(item.epoch, item.seq))
+    }
 }
 
 impl<'h> Reference<'h> {
@@ -55,14 +80,15 @@ impl<'h> Reference<'h> {
         Self {
             by_seq: items.iter().map(|item| (item.seq, item)).collect(),
             by_id: items.iter().map(|item| (item.msg_id, item)).collect(),
+            by_name: items.iter().map(|item| (item.name(), item)).collect(),
         }
     }
 }
 
-fn own_numbers(session: &Session) -> BTreeMap<&str, BTreeSet<u64>> {
-    let mut own: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+fn own_names(session: &Session) -> BTreeMap<&str, BTreeSet<Name<'_>>> {
+    let mut own: BTreeMap<&str, BTreeSet<Name<'_>>> = BTreeMap::new();
     for sent in &session.acknowledged {
-        own.entry(&sent.conv).or_default().insert(sent.seq);
+        own.entry(&sent.conv).or_default().insert((&session.uid, &sent.client_msg_id));
     }
     own
 }
@@ -72,7 +98,7 @@ fn one_view(
     session: &Session,
     conv: &str,
     items: &[Item],
-    own: Option<&BTreeSet<u64>>,
+    own: Option<&BTreeSet<Name<'_>>>,
     reference: &Reference<'_>,
     found: &mut Vec<Violation>,
 ) {
@@ -80,35 +106,42 @@ fn one_view(
     let mut tell = |kind, detail: std::fmt::Arguments<'_>| {
         found.push(Violation::new(kind, conv, format_args!("{who}: {detail}")));
     };
-    let mut shown: HashSet<u64> = HashSet::new();
-    let mut highest: Option<u64> = None;
-    let all: HashSet<u64> = items.iter().map(|item| item.seq).collect();
-    let is_shown = |seq: u64| all.contains(&seq) || own.is_some_and(|own| own.contains(&seq));
+    let mut shown: HashSet<(u64, u64)> = HashSet::new();
+    let mut highest: Option<(u64, u64)> = None;
+    let all: HashSet<Name<'_>> = items.iter().map(Item::name).collect();
+    let is_shown = |name: Name<'_>| all.contains(&name) || own.is_some_and(|own| own.contains(&name));
     for item in items {
+        let settled = reference.by_name.get(&item.name());
+        let is_of_earlier = settled.is_some_and(|settled| settled.epoch > item.epoch && settled.body == item.body);
         match (reference.by_seq.get(&item.seq), reference.by_id.get(&item.msg_id)) {
+            _ if is_of_earlier => {}
             (Some(same), _) if *same == item => {}
             (_, Some(other)) if other.seq != item.seq => {
                 tell(Kind::Renumbered, format_args!("{item:?} is {} in the read-back", other.seq));
             }
             (there, _) => tell(Kind::Invented, format_args!("{item:?}, where the read-back has {there:?}")),
         }
-        if !shown.insert(item.seq) {
+        let place = (item.epoch, item.seq);
+        if !shown.insert(place) {
             tell(Kind::Doubled, format_args!("{} was shown twice", item.seq));
             continue;
         }
         match highest {
-            Some(before) if item.seq < before => {
-                tell(Kind::Swapped, format_args!("{} was shown after {before}", item.seq));
+            Some(before) if place < before => {
+                tell(Kind::Swapped, format_args!("{place:?} was shown after {before:?}"));
             }
-            Some(before) => {
+            // Between two epochs numbers do not follow each other; what is missing there shows at the end.
+            Some(before) if place.0 > before.0 => highest = Some(place),
+            Some((_, before)) => {
                 // What no push of this connection ever brings, and the read-back has, was passed over.
-                let missed = (before + 1..item.seq).find(|seq| reference.by_seq.contains_key(seq) && !is_shown(*seq));
+                let missed = (before + 1..item.seq)
+                    .find(|seq| reference.by_seq.get(seq).is_some_and(|there| !is_shown(there.name())));
                 if let Some(missed) = missed {
                     tell(Kind::Skipped, format_args!("{} was shown and {missed} was not", item.seq));
                 }
-                highest = Some(item.seq);
+                highest = Some(place);
             }
-            None => highest = Some(item.seq),
+            None => highest = Some(place),
         }
     }
 }

@@ -6,5 +6,4 @@ mod big_group;
 mod disk_full;
 mod drain;
 mod kill_restart;
-mod load;
 mod sdk;

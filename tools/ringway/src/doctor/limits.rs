@@ -4,7 +4,6 @@ use rustix::process::{Resource, getrlimit};
 
 use super::finding::{Finding, bytes};
 use crate::config::Config;
-use crate::up::plan::shards;
 
 /// Descriptors a node needs besides its connections: stores, log, HTTP, and some for each shard.
 const OWN: u64 = 256;
@@ -17,7 +16,7 @@ const MEMLOCK_GOOD: u64 = 8 * 1024 * 1024;
 /// The hard limit counts: a node raises its soft limit to it.
 pub(super) fn descriptors(config: &Config) -> Finding {
     let maximum = getrlimit(Resource::Nofile).maximum;
-    judge_descriptors(maximum, shards(config) as u64, config.gateway.connections_max)
+    judge_descriptors(maximum, config.gateway.shard_count() as u64, config.gateway.connections_max)
 }
 
 fn judge_descriptors(maximum: Option<u64>, shards: u64, connections_max: u64) -> Finding {

@@ -12,9 +12,10 @@ mod system;
 use std::io::Write as _;
 
 use clap::Args;
+use ringway_service::failure::Failure;
 
 use self::finding::Level;
-use crate::failure::Failure;
+use crate::config::Config;
 use crate::settings::DataArgs;
 
 /// Arguments of `ringway doctor`.
@@ -29,7 +30,7 @@ pub(crate) struct DoctorArgs {
 /// # Errors
 /// Wrong configuration, or any check that failed.
 pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
-    let config = args.data.sources().load().map_err(Failure::Usage)?;
+    let config = args.data.sources().load::<Config>().map_err(Failure::Usage)?;
     let mut findings = vec![system::kernel(), system::io_uring(), system::cores(&config), system::clock(&config)];
     findings.extend([limits::descriptors(&config), limits::memlock()]);
     findings.extend([storage::journal(&config), storage::data(&config), storage::disk(&config)]);

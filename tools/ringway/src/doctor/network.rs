@@ -2,17 +2,18 @@
 
 use std::net::SocketAddr;
 
+use ringway_service::machine::reachable;
+
 use super::finding::Finding;
 use crate::address_file::{AddressFile, Addresses};
 use crate::config::Config;
-use crate::up::plan::reachable;
 
 pub(super) fn ports(config: &Config) -> Vec<Finding> {
     let running = AddressFile::of_running(&config.data.folder);
     let wanted = [
         ("port gateway.listen", config.gateway.listen),
         ("port api.listen", config.api.listen),
-        ("port api.admin_listen", config.api.admin_listen),
+        ("port api.admin_listen", config.reached.admin_listen),
     ];
     wanted.into_iter().map(|(name, address)| port(name, address, running.as_ref())).collect()
 }

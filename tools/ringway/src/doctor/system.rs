@@ -7,7 +7,6 @@ use ringway_engine::snowflake::EPOCH_MS;
 use super::finding::Finding;
 use crate::clock::unix_ms;
 use crate::config::Config;
-use crate::up::plan::shards;
 
 /// The oldest kernel with everything a shard's ring uses.
 const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -39,7 +38,7 @@ pub(super) fn io_uring() -> Finding {
 
 pub(super) fn cores(config: &Config) -> Finding {
     let usable = std::thread::available_parallelism().map_or(1, usize::from);
-    let shards = shards(config);
+    let shards = config.gateway.shard_count();
     let text = format!("{usable} usable, {shards} shards");
     if shards > usable {
         Finding::warn("cores", format!("{text}: shards that share a core wait for each other; lower gateway.shards"))

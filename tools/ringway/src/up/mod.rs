@@ -5,7 +5,6 @@
 //! | `mod` | arguments; the command from its first check to its exit |
 //! | `plan` | what each part is told, from the configuration |
 //! | `start` | the parts, put together in order |
-//! | `late` | the gateways' port before there is a gateway |
 //! | `running` | the node while it serves: signals, reload |
 //! | `stop` | the way down, within ten seconds |
 //! | `metrics` | the event log's counters as text |
@@ -14,7 +13,6 @@
 //! Threads: the shards, the uplink and the journal have their own; everything else runs on a tokio runtime
 //! of two workers. This thread waits for signals.
 
-mod late;
 mod machine;
 mod metrics;
 pub(crate) mod plan;
@@ -24,14 +22,16 @@ mod stop;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use ringway_service::config::Sources;
+use ringway_service::failure::Failure;
+use ringway_service::log::{self, Log};
+use ringway_service::machine::{block_on, end_with_vital_threads, raise_descriptors};
 
-use crate::config::{Config, Sources};
-use crate::failure::Failure;
-use crate::log::{self, Log};
+use crate::PROGRAM;
+use crate::config::Config;
 use crate::settings::ConfigArgs;
 
 /// Threads of the tokio runtime that daemon, API and admin listener share.
@@ -81,27 +81,18 @@ impl UpArgs {
 /// Wrong configuration, a machine or data folder that cannot be used, or a part that broke.
 pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
     let sources = args.sources();
-    let config = sources.load().map_err(Failure::Usage)?;
-    let log = log::start(&config)?;
+    let config = sources.load::<Config>().map_err(Failure::Usage)?;
+    let log = log::start(&config.log)?;
     let outcome = prepare_and_serve(&sources, config, &log);
     log.flush();
     Ok(outcome?)
 }
 
 fn prepare_and_serve(sources: &Sources, config: Config, log: &Log) -> anyhow::Result<()> {
-    machine::raise_descriptors();
-    machine::end_with_vital_threads();
+    raise_descriptors();
+    end_with_vital_threads(PROGRAM);
     machine::check(&config)?;
     // Before any other thread is: they inherit it.
     ringway_ring::policy::take_short_turns().context("the kernel refuses a scheduling slice")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .thread_name("ringway-tokio")
-        .enable_all()
-        .build()
-        .context("cannot start the tokio runtime")?;
-    let outcome = runtime.block_on(running::serve(sources, config, log));
-    // What still runs on it is over: its parts have been stopped, or have failed.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    outcome
+    block_on(WORKERS, running::serve(sources, config, log))
 }

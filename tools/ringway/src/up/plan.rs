@@ -1,14 +1,14 @@
 //! What each part is told, made from the configuration.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use ringway_api::{ApiConfig, Network, ServeLimits};
-use ringway_engine::devices::{DevicePolicy, PlatformClass};
-use ringway_engine::limits::SHARDS_MAX;
 use ringway_gateway::{GatewayConfig, LiveConfig};
 use ringway_journal::JournalConfig;
 use ringway_ring::proxy::TrustedPeers;
+use ringway_service::machine::reachable;
+use ringway_service::sections::{to_u32, to_usize};
 
 use crate::address_file::Addresses;
 use crate::config::Config;
@@ -30,11 +30,11 @@ pub(super) fn journal(config: &Config) -> JournalConfig {
 pub(super) fn gateway(config: &Config) -> anyhow::Result<GatewayConfig> {
     Ok(GatewayConfig {
         listen: config.gateway.listen,
-        shards: shards(config),
+        shards: config.gateway.shard_count(),
         pin: config.gateway.pin,
-        node: u16::try_from(config.gateway.node).context("gateway.node")?,
+        node: u16::try_from(config.numbering.node).context("gateway.node")?,
         conformance_echo: config.gateway.conformance_echo,
-        tls: config.tls.cert.clone().zip(config.tls.key.clone()),
+        tls: config.tls.files(),
         proxy_protocol: config.gateway.proxy_protocol,
         live: live(config)?,
     })
@@ -46,24 +46,12 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<GatewayConfig> {
 /// As [`gateway`].
 pub(super) fn live(config: &Config) -> anyhow::Result<LiveConfig> {
     let peers = config.gateway.trusted_peers.iter().map(String::as_str);
-    let classes = [
-        (PlatformClass::Mobile, config.devices.mobile_max),
-        (PlatformClass::Desktop, config.devices.desktop_max),
-        (PlatformClass::Web, config.devices.web_max),
-    ];
     Ok(LiveConfig {
         allowed_origins: config.gateway.allowed_origins.clone(),
         trusted_peers: TrustedPeers::parse(peers).context("gateway.trusted_peers")?,
         connections_max: to_usize(config.gateway.connections_max),
         connections_per_address_max: to_usize(config.gateway.connections_per_address_max),
-        devices: DevicePolicy {
-            sessions_max: to_usize(config.devices.sessions_max),
-            class_max: classes
-                .into_iter()
-                .filter(|class| class.1 > 0)
-                .map(|(class, max)| (class, to_usize(max)))
-                .collect(),
-        },
+        devices: config.devices.policy(),
     })
 }
 
@@ -73,7 +61,8 @@ pub(super) fn live(config: &Config) -> anyhow::Result<LiveConfig> {
 /// As [`gateway`].
 pub(super) fn api(config: &Config, ws: SocketAddr) -> anyhow::Result<ApiConfig> {
     let api = &config.api;
-    let url = if api.public_ws_url.is_empty() { ws_url(config, ws) } else { api.public_ws_url.clone() };
+    let public = &config.reached.public_ws_url;
+    let url = if public.is_empty() { ws_url(config, ws) } else { public.clone() };
     Ok(ApiConfig {
         access_ttl_ms: api.access_token_ttl_s * 1_000,
         refresh_ttl_ms: api.refresh_token_ttl_s * 1_000,
@@ -115,48 +104,14 @@ fn ws_url(config: &Config, address: SocketAddr) -> String {
     format!("{scheme}://{address}/v1/ws")
 }
 
-/// A listener on every address is reached from here by loopback.
-pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
-}
-
-/// The number of shards: as configured, else one for each core the process may use.
-pub(crate) fn shards(config: &Config) -> usize {
-    match to_usize(config.gateway.shards) {
-        0 => std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX),
-        shards => shards,
-    }
-}
-
 fn networks(config: &Config) -> anyhow::Result<Vec<Network>> {
     let parse = |peer: &String| peer.trim().parse::<Network>().context("gateway.trusted_peers");
     config.gateway.trusted_peers.iter().map(parse).collect()
 }
 
-fn to_usize(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
-}
-
-fn to_u32(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn limits_of_device_classes_count_only_when_set() {
-        let mut config = Config::default();
-        assert!(live(&config).unwrap().devices.class_max.is_empty());
-        config.devices.web_max = 2;
-        assert_eq!(live(&config).unwrap().devices.class_max, [(PlatformClass::Web, 2)]);
-    }
 
     #[test]
     fn addresses_are_urls_that_can_be_reached_from_here() {
@@ -175,13 +130,5 @@ mod tests {
             "wss://0.0.0.0:1/v1/ws",
             "the API fills in the host"
         );
-    }
-
-    #[test]
-    fn shards_are_as_many_as_usable_cores_unless_told() {
-        let mut config = Config::default();
-        assert!((1..=SHARDS_MAX).contains(&shards(&config)));
-        config.gateway.shards = 3;
-        assert_eq!(shards(&config), 3);
     }
 }

@@ -12,19 +12,19 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use axum::Router;
-use ringway_api::{Api, Parts, ServeLimits, admin_router, router, serve};
+use ringway_api::{Admin, Api, Later, Nodes, Parts, RequestStats, ServeLimits, admin_router, router, serve};
 use ringway_engine::event::Event;
 use ringway_engine::limits::UNARCHIVED_BYTES_MAX;
 use ringway_gateway::{Gateway, Ports};
 use ringway_persist::{Daemon, DaemonConfig, DaemonError};
+use ringway_service::machine::boot;
 use ringway_store::embedded::{Embedded, open_embedded_with};
-use ringway_store::ports::{Archive, EventLog, SharedState};
+use ringway_store::ports::{Archive, Gateways, LogQueue, SharedState};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::late::LateGateways;
 use super::{metrics, plan};
 use crate::address_file::Addresses;
 use crate::config::Config;
@@ -68,25 +68,26 @@ pub(super) async fn start(config: &Config) -> anyhow::Result<Node> {
 struct Wiring {
     embedded: Arc<Embedded>,
     daemon: Arc<Daemon>,
-    gateways: Arc<LateGateways>,
+    gateways: Later<dyn Gateways>,
     recovered: Arc<AtomicBool>,
+    requests: Arc<RequestStats>,
 }
 
 async fn assemble(config: &Config, embedded: Arc<Embedded>) -> anyhow::Result<Node> {
     let api_listener = listen("api.listen", config.api.listen).await?;
-    let admin_listener = listen("api.admin_listen", config.api.admin_listen).await?;
+    let admin_listener = listen("api.admin_listen", config.reached.admin_listen).await?;
     let (api_address, admin_address) = (api_listener.local_addr()?, admin_listener.local_addr()?);
     let limits = plan::serve_limits(config)?;
     let (stop_servers, servers_stop) = watch::channel(false);
     let (stop_daemon, daemon_stop) = watch::channel(false);
     let wiring = Wiring::new(embedded);
-    // It answers from now on. The address of the gateway, which it does not tell, is not known yet.
-    let early = Api::new(wiring.api_parts(), plan::api(config, config.gateway.listen)?);
-    let admin = spawn_server(admin_listener, admin_router(&early), &limits, &servers_stop);
+    // It answers from now on.
+    let admin = spawn_server(admin_listener, admin_router(&wiring.admin()), &limits, &servers_stop);
 
     let id_floor = wiring.recover().await?;
     let gateway = Gateway::start(&plan::gateway(config)?, wiring.gateway_ports(), id_floor, boot()?)?;
-    wiring.gateways.fill(gateway.port());
+    // Filled once, here.
+    let _ = wiring.gateways.set(gateway.port());
     let daemon = tokio::task::spawn_blocking({
         let (daemon, port, runtime) = (Arc::clone(&wiring.daemon), gateway.port(), Handle::current());
         move || {
@@ -94,7 +95,7 @@ async fn assemble(config: &Config, embedded: Arc<Embedded>) -> anyhow::Result<No
             runtime.block_on(daemon.run(port, daemon_stop))
         }
     });
-    let api = Api::new(wiring.api_parts(), plan::api(config, gateway.address())?);
+    let api = Api::new(wiring.api_parts(gateway.port()), plan::api(config, gateway.address())?);
     let api = spawn_server(api_listener, router(&api), &limits, &servers_stop);
     let addresses = plan::addresses(config, gateway.address(), api_address, admin_address, gateway.echo_address());
     Ok(Node { gateway, embedded: wiring.embedded, addresses, stop_servers, stop_daemon, api, admin, daemon })
@@ -112,8 +113,9 @@ impl Wiring {
         Self {
             embedded,
             daemon: Arc::new(Daemon::new(ports, DaemonConfig::default())),
-            gateways: Arc::default(),
+            gateways: Later::default(),
             recovered: Arc::default(),
+            requests: Arc::default(),
         }
     }
 
@@ -153,33 +155,47 @@ impl Wiring {
             state: self.embedded.state.clone(),
             directory: self.embedded.directory.clone(),
             tokens: Arc::clone(&self.embedded.token_key),
+            cluster: None,
         }
     }
 
-    fn api_parts(&self) -> Parts {
-        let (state, log, recovered) = (self.embedded.state.clone(), self.embedded.log.clone(), self.recovered.clone());
-        let (journal, daemon) = (self.embedded.log.clone(), Arc::clone(&self.daemon));
+    fn api_parts(&self, gateways: Arc<dyn Gateways>) -> Parts {
+        let state = self.embedded.state.clone();
         Parts {
             directory: self.embedded.directory.clone(),
             state: self.embedded.state.clone(),
-            archive: self.embedded.archive.clone(),
-            gateways: self.gateways.clone(),
+            gateways,
             tokens: Arc::clone(&self.embedded.token_key),
-            load: Arc::new(move || state.unarchived_bytes() as f64 / UNARCHIVED_BYTES_MAX as f64),
-            not_ready: Arc::new(move || {
+            nodes: Nodes::Own(Arc::new(move || state.unarchived_bytes() as f64 / UNARCHIVED_BYTES_MAX as f64)),
+            requests: Arc::clone(&self.requests),
+        }
+    }
+
+    /// What the admin listener shows.
+    fn admin(&self) -> Arc<Admin> {
+        let (log, recovered, gateways) = (self.embedded.log.clone(), self.recovered.clone(), self.gateways.clone());
+        let (journal, daemon, measured) = (self.embedded.log.clone(), self.daemon.clone(), self.gateways.clone());
+        let archive: Arc<dyn Archive> = self.embedded.archive.clone();
+        Arc::new(Admin {
+            gateways: self.gateways.clone(),
+            archive: Arc::new(archive.into()),
+            not_ready: Box::new(move || {
                 let stats = log.stats();
                 let reasons = [
                     (!recovered.load(Relaxed), "the event log is being recovered"),
                     (stats.full, "the event log is full: free space on the disk"),
                     (stats.failed, "the event log has failed: look at the disk, then restart"),
+                    (!gateways.get().is_some_and(|gateways| gateways.ready()), "gateway is starting or draining"),
                 ];
                 reasons.into_iter().filter(|reason| reason.0).map(|reason| reason.1.to_owned()).collect()
             }),
-            metrics: vec![
-                Arc::new(move || daemon.metrics_text()),
-                Arc::new(move || metrics::journal(&journal.stats())),
-            ],
-        }
+            metrics: Box::new(move || {
+                let of_gateways = measured.get().map(|gateways| gateways.metrics());
+                of_gateways.into_iter().chain([daemon.metrics_text(), metrics::journal(&journal.stats())]).collect()
+            }),
+            requests: Arc::clone(&self.requests),
+            token: None,
+        })
     }
 }
 
@@ -199,9 +215,4 @@ fn spawn_server(
         let _ = stop.wait_for(|stop| *stop).await;
     };
     tokio::spawn(serve(listener, router, limits.clone(), told))
-}
-
-/// A number that tells this start from all others.
-fn boot() -> anyhow::Result<u64> {
-    getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))
 }

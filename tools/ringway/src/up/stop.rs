@@ -7,11 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringway_engine::limits::DRAIN_MS;
+use ringway_service::log::Log;
+use ringway_service::machine::start_watchdog;
 use tokio::time::timeout;
 
 use super::start::Node;
+use crate::PROGRAM;
 use crate::address_file::AddressFile;
-use crate::log::Log;
 
 /// What requests in flight and the daemon get once the gateway has drained.
 const FINISH_MS: u64 = 1_000;
@@ -22,7 +24,7 @@ const WATCHDOG_MS: u64 = DRAIN_MS - 150;
 
 /// Stops a node.
 pub(super) async fn stop(node: Node, folder: &Path, log: &Log) {
-    start_watchdog();
+    start_watchdog(PROGRAM, Duration::from_millis(WATCHDOG_MS));
     let Node { gateway, embedded, stop_servers, stop_daemon, api, admin, daemon, .. } = node;
     if let Err(error) = tokio::task::spawn_blocking(move || gateway.drain()).await {
         tracing::error!(%error, "the gateway's drain has failed");
@@ -51,15 +53,4 @@ pub(super) async fn stop(node: Node, folder: &Path, log: &Log) {
     }
     tracing::info!("ended");
     log.flush();
-}
-
-fn start_watchdog() {
-    let watch = || {
-        std::thread::sleep(Duration::from_millis(WATCHDOG_MS));
-        eprintln!("ringway: the drain took too long; the event log keeps everything for the next start");
-        std::process::exit(0);
-    };
-    if let Err(error) = std::thread::Builder::new().name("ringway-watchdog".into()).spawn(watch) {
-        tracing::warn!(%error, "no watchdog watches the drain");
-    }
 }

@@ -19,14 +19,18 @@ pub(crate) struct Programs {
     pub(crate) ringway: PathBuf,
     /// The load generator.
     pub(crate) load: PathBuf,
+    /// The folder with the production programs.
+    pub(crate) production: PathBuf,
 }
 
 impl Programs {
-    /// Tells a child where the programs are: `RINGWAY_BIN` and `RINGWAY_LOAD_BIN`, and where to leave artefacts.
+    /// Tells a child where the programs are: `RINGWAY_BIN`, `RINGWAY_LOAD_BIN` and the folder
+    /// `RINGWAY_PRODUCTION_BINS`, and where to leave artefacts.
     pub(crate) fn name_for(&self, workplace: &Workplace, command: &mut Command) {
         command
             .env("RINGWAY_BIN", &self.ringway)
             .env("RINGWAY_LOAD_BIN", &self.load)
+            .env("RINGWAY_PRODUCTION_BINS", &self.production)
             .env("RINGWAY_ARTEFACTS", &workplace.artefacts);
     }
 }
@@ -56,7 +60,10 @@ pub(crate) fn programs(workplace: &Workplace) -> Result<Programs> {
         fs::copy(&program.path, &place).with_context(|| format!("cannot copy {}", program.path.display()))?;
         Ok(place)
     };
-    Ok(Programs { ringway: copy("ringway")?, load: copy("ringway-load")? })
+    for name in ["ringway-gateway", "ringway-persist", "ringway-api"] {
+        copy(name)?;
+    }
+    Ok(Programs { ringway: copy("ringway")?, load: copy("ringway-load")?, production: folder.clone() })
 }
 
 /// Builds the tests of the workspace without running them.

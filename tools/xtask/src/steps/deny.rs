@@ -14,9 +14,9 @@ use crate::workplace::Workplace;
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// Clients of the production backends, by how their packages' names begin: `ringway` is the embedded all-in-one and
-/// links none of them.
-const BACKEND_CLIENTS: &[&str] = &["rocketmq", "redis", "fred", "mysql", "sqlx-mysql", "sqlx-postgres"];
+/// Clients of the production backends, and what comes with RocketMQ's alone, by how their packages' names begin:
+/// `ringway` is the embedded all-in-one and links none of them.
+const BACKEND_CLIENTS: &[&str] = &["rocketmq", "redis", "fred", "mysql", "sqlx-mysql", "sqlx-postgres", "aws-lc"];
 
 /// Runs cargo-deny and looks through the tree of `ringway`.
 pub(super) fn check(workplace: &Workplace) -> Result<String> {

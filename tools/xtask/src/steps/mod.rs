@@ -8,6 +8,7 @@ mod browser;
 pub(crate) mod build;
 mod compile;
 mod deny;
+mod deploy;
 mod fuzz;
 mod test;
 
@@ -31,6 +32,8 @@ pub(crate) enum Step {
     Fmt,
     /// Licenses, bans and sources of dependencies
     Deny,
+    /// What operators are given: units, manifests, alerts, runbooks
+    Deploy,
     /// Lints, warnings denied
     Clippy,
     /// The documentation builds without a warning
@@ -54,11 +57,12 @@ impl Step {
             Self::Style => style::check(&workplace.root),
             Self::Fmt => compile::fmt(workplace),
             Self::Deny => deny::check(workplace),
+            Self::Deploy => deploy::check(workplace),
             Self::Clippy => compile::clippy(workplace),
             Self::Docs => compile::docs(workplace),
-            Self::Test => test::unit(workplace),
+            Self::Test => tools::servers().and_then(|()| test::unit(workplace)),
             Self::Fuzz => fuzz::briefly(workplace),
-            Self::E2e => test::end_to_end(workplace),
+            Self::E2e => tools::servers().and_then(|()| test::end_to_end(workplace)),
             Self::Autobahn => autobahn::conformance(workplace),
             Self::Browser => browser::check(workplace),
         }
@@ -94,6 +98,7 @@ fn tools(workplace: &Workplace) -> Result<String> {
     tools::CARGO_FUZZ.folder(workplace)?;
     autobahn::suite(workplace)?;
     tools::node()?;
+    tools::servers()?;
     let chromium = tools::chromium()?;
     Ok(format!("artefacts in {}, browser {}", workplace.artefacts.display(), chromium.display()))
 }

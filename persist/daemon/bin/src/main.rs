@@ -1,0 +1,20 @@
+//! The persist process.
+
+mod config;
+mod months;
+mod node;
+mod orders;
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, Command};
+
+fn main() -> ExitCode {
+    let about = "Ringway's persist daemon: RocketMQ's queues into MySQL, changes and nudges to the gateways";
+    let replay =
+        Arg::new(orders::REPLAY).long(orders::REPLAY).value_name("QUEUE=OFFSET").action(ArgAction::Append).help(
+            "Read a queue again from there before anything else, for repair; all=earliest: every queue from its start",
+        );
+    let command = Command::new("ringway-persist").version(env!("CARGO_PKG_VERSION")).about(about).arg(replay);
+    ringway_parts::process::run::<node::Node>(command)
+}

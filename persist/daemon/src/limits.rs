@@ -1,0 +1,22 @@
+//! Bounds of the daemon, by name: the reason, and what happens when one is hit.
+
+/// A process looks after its leases this often.
+pub const TURN_MS: u64 = 2_000;
+/// How long a lease lasts without being renewed. A killed process's queues are another's after this and one turn.
+pub const LEASE_MS: u64 = 10_000;
+/// How long a consumer that is told to stop has for the batch at hand; then it is dropped, and the batch is done
+/// again by the next one.
+pub const STOP_MS: u64 = 5_000;
+/// Times that a batch may fail (default) before it is asked whether the archive is there at all: with the pauses
+/// between them some ten seconds.
+pub const POISON_TRIES_MAX: u32 = 8;
+/// Times in a row that it may fail after that, while the archive takes an empty batch each time. Then a batch is
+/// halved, and a single record set aside as a dead letter.
+pub const POISON_REFUSALS_MAX: u32 = 3;
+/// The rate of a queue is that of its last whole window of this length.
+pub const RATE_WINDOW_MS: u64 = 5_000;
+
+const _: () = {
+    assert!(LEASE_MS >= 4 * TURN_MS, "two renewals in a row may fail, and the last turn stops in time");
+    assert!(STOP_MS + 2 * TURN_MS < LEASE_MS, "what ends still holds its lease");
+};

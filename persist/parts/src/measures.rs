@@ -1,0 +1,24 @@
+//! Counters of parts as Prometheus text, where the part itself only counts.
+
+use std::fmt::Write as _;
+
+use ringway_rocketmq::LogCounts;
+
+/// What an event log has been given.
+#[must_use]
+pub fn event_log(counts: &LogCounts, available: bool) -> String {
+    let rows: [(&str, &str, &str, u64); 5] = [
+        ("batches_total", "counter", "Batches that brokers have acknowledged.", counts.batches),
+        ("records_total", "counter", "Records in those batches.", counts.records),
+        ("record_bytes_total", "counter", "Bytes of those records.", counts.bytes),
+        ("failures_total", "counter", "Batches that failed.", counts.failures),
+        ("available", "gauge", "1 while appends go to brokers.", u64::from(available)),
+    ];
+    let mut text = String::new();
+    for (name, kind, help, value) in rows {
+        let name = format!("ringway_event_log_{name}");
+        // Writing into a string has no way to fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    }
+    text
+}

@@ -1,0 +1,47 @@
+//! Tables of keys for the production parts, and what the parts are told of them.
+//!
+//! Passwords are no keys: they lie in files of their own, so that no printed configuration shows one.
+
+mod keys;
+mod mysql;
+mod redis;
+mod rocketmq;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+pub use keys::{Peers, Tokens};
+pub use mysql::MySql;
+pub use redis::Redis;
+pub use rocketmq::RocketMq;
+
+/// The empty text stands for none.
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A secret in a file; white space at its end is no part of it.
+///
+/// # Errors
+/// Names the key and the file.
+fn secret(key: &str, file: Option<&PathBuf>) -> anyhow::Result<Option<String>> {
+    let Some(file) = file else { return Ok(None) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("{key}: cannot read {}", file.display()))?;
+    Ok(Some(text.trim_end().to_owned()))
+}
+
+/// Two files that belong together.
+///
+/// # Errors
+/// Names the keys when only one is given.
+fn pair(
+    keys: &str,
+    certificate: Option<&PathBuf>,
+    key: Option<&PathBuf>,
+) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
+    if certificate.is_some() != key.is_some() {
+        anyhow::bail!("{keys} belong together: one of them is empty");
+    }
+    Ok(certificate.cloned().zip(key.cloned()))
+}

@@ -1,0 +1,351 @@
+//! This node among others: its sessions entered where all nodes look, and what is for devices elsewhere sent there.
+//!
+//! ```text
+//!   open ──► enter route ──► kicks elsewhere          every second: nodes ──► links
+//!   attach ─► seat groups ─► read standings           every 30 s: routes, seats, node renewed
+//!   commit ─► numbers ─► holders? ─► Deliver to each  not among the nodes any more: all renewed at once, then read
+//! ```
+//!
+//! **Why nobody misses a message.** A session is entered before its standing is read, and holders are asked
+//! after a batch has its numbers: either the batch is in the standing, or its node is among the holders. What is
+//! lost on the way (a link that breaks, routes that a store forgot) shows to the device as a gap, or is told by
+//! `stand_anew` and by the daemon's nudges.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ringway_engine::devices::KickReason;
+use ringway_engine::ids::{ConversationId, Uid};
+use ringway_peer::{Deliver, DeliverItem, TransientPush, TransientTo as PeerTo, Word};
+use ringway_store::ports::{Node, NodeRun, Route, StoreError};
+
+use super::Uplink;
+use super::commit::Numbers;
+use super::open::standing;
+use super::routes::Entry;
+use crate::clock;
+use crate::cluster::Cluster;
+use crate::mail::{ConnectionRef, ToShard, Transient, TransientTo};
+
+/// Entries of this node stay for this long without being renewed.
+const ROUTE_TTL_MS: u64 = 90_000;
+/// And are renewed this often.
+const RENEW_MS: u64 = 30_000;
+/// The nodes are looked at this often.
+const LOOK_MS: u64 = 1_000;
+/// Entries of one call.
+const CHUNK: usize = 1_000;
+/// Sessions that ended are taken off together after this long.
+const LEAVE_MS: u64 = 20;
+/// Standings read at the same time when all are read anew.
+const STANDINGS_AT_ONCE: usize = 32;
+
+impl Uplink {
+    fn cluster(&self) -> Option<&Cluster> {
+        self.ports.cluster.as_ref()
+    }
+
+    fn route(&self, cluster: &Cluster, entry: &Entry) -> Route {
+        Route {
+            uid: entry.uid.clone(),
+            device: entry.device.clone(),
+            run: cluster.run.clone(),
+            session: entry.number,
+            class: entry.class.name().to_owned(),
+            opened_ms: entry.opened_ms,
+        }
+    }
+
+    /// Enters a session; answers the user's sessions on other nodes.
+    pub(super) async fn enter(&self, entry: &Entry) -> Result<Vec<Route>, StoreError> {
+        let Some(cluster) = self.cluster() else { return Ok(Vec::new()) };
+        let mut others = cluster.routes.enter(&self.route(cluster, entry), ROUTE_TTL_MS).await?;
+        others.retain(|other| other.run != cluster.run);
+        Ok(others)
+    }
+
+    /// Ends a session of another node. If the word is lost, that session stays until its client looks for it; its
+    /// route is gone, or runs out.
+    pub(super) fn kick_elsewhere(&self, route: &Route, reason: KickReason) {
+        let Some(cluster) = self.cluster() else { return };
+        let word = Word::Kick { session: route.session, reason: reason.name().to_owned() };
+        if !cluster.links.say(&route.run, word) {
+            tracing::warn!(node = route.run.node, "a session of another node could not be ended");
+        }
+    }
+
+    /// Says that this node holds members of these groups, before their messages are counted on.
+    pub(super) async fn seat(&self, groups: &[ConversationId]) -> Result<(), StoreError> {
+        let Some(cluster) = self.cluster() else { return Ok(()) };
+        let new: Vec<ConversationId> = {
+            let state = self.state.borrow();
+            groups.iter().filter(|group| !state.seated.contains(*group)).cloned().collect()
+        };
+        for chunk in new.chunks(CHUNK) {
+            cluster.routes.seat(&cluster.run, chunk, ROUTE_TTL_MS).await?;
+        }
+        self.state.borrow_mut().seated.extend(new);
+        Ok(())
+    }
+
+    /// The session is over: its route is removed soon, with others.
+    pub(super) fn left(self: &Rc<Self>, entry: &Entry) {
+        let Some(cluster) = self.cluster() else { return };
+        let route = self.route(cluster, entry);
+        let mut state = self.state.borrow_mut();
+        state.leaving.push(route);
+        if state.leaving.len() > 1 {
+            return;
+        }
+        let this = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(Duration::from_millis(LEAVE_MS)).await;
+            let leaving = std::mem::take(&mut this.state.borrow_mut().leaving);
+            let Some(cluster) = this.cluster() else { return };
+            for chunk in leaving.chunks(CHUNK) {
+                if let Err(error) = cluster.routes.leave(chunk).await {
+                    tracing::warn!(%error, routes = chunk.len(), "routes were not removed: they run out");
+                }
+            }
+        });
+    }
+
+    /// Hands a committed batch to every other node that holds somebody of its conversation.
+    pub(super) async fn tell_nodes(&self, batches: &[Numbers]) {
+        let Some(cluster) = self.cluster().filter(|_| !self.state.borrow().nodes.is_empty()) else { return };
+        let convs: Vec<&ConversationId> = batches.iter().map(|batch| &batch.conv).collect();
+        let holders = self.holders(cluster, &convs).await;
+        for (batch, runs) in batches.iter().zip(holders) {
+            let others: Vec<NodeRun> = runs.into_iter().filter(|run| *run != cluster.run).collect();
+            if others.is_empty() {
+                continue;
+            }
+            for deliver in delivers(batch) {
+                // Lost words are counted by the links; the devices there read what is missing.
+                let told = cluster.links.say_all(&others, &Word::Deliver(deliver));
+                self.metrics.counters.told_nodes.add(told as u64);
+            }
+        }
+    }
+
+    /// Who holds members; when that cannot be told, all nodes: those without members drop what they hear.
+    async fn holders(&self, cluster: &Cluster, convs: &[&ConversationId]) -> Vec<Vec<NodeRun>> {
+        match cluster.routes.holders(convs).await {
+            Ok(holders) => holders,
+            Err(error) => {
+                self.store_failed(&error);
+                let all = self.state.borrow().nodes.clone();
+                convs.iter().map(|_| all.clone()).collect()
+            }
+        }
+    }
+
+    /// Hands a transient push to the other nodes that hold somebody it is for.
+    pub(super) async fn transient_elsewhere(self: Rc<Self>, push: Arc<Transient>) {
+        let Some(cluster) = self.cluster() else { return };
+        let (to, convs) = match &push.to {
+            TransientTo::Group(conv) => (PeerTo::Group(conv.as_str().to_owned()), vec![conv.clone()]),
+            TransientTo::Users(uids) => (
+                PeerTo::Users(uids.iter().map(|uid| uid.as_str().to_owned()).collect()),
+                uids.iter().filter_map(|uid| ConversationId::parse(&format!("sys:{}", uid.as_str())).ok()).collect(),
+            ),
+        };
+        let convs: Vec<&ConversationId> = convs.iter().collect();
+        // At most once by contract: nobody is asked instead.
+        let Ok(holders) = cluster.routes.holders(&convs).await else { return };
+        let mut runs: Vec<NodeRun> = holders.into_iter().flatten().filter(|run| *run != cluster.run).collect();
+        runs.sort_unstable();
+        runs.dedup();
+        let (json, protobuf) = (push.json.to_vec(), push.protobuf.to_vec());
+        cluster.links.say_all(&runs, &Word::Transient(TransientPush { to, json, protobuf }));
+    }
+
+    /// What another node, or the daemon, has said.
+    pub(super) fn hear(self: &Rc<Self>, word: Word) {
+        match word {
+            Word::Deliver(deliver) => self.hear_deliver(deliver),
+            Word::Transient(push) => self.hear_transient(push),
+            Word::Kick { session, reason } => {
+                let to = self.state.borrow().routes.of_number(session);
+                if let (Some(to), Some(reason)) = (to, KickReason::of(&reason)) {
+                    self.kick(to, reason);
+                }
+            }
+            // Where the devices stand is read, rather than believed: the word may be old.
+            Word::Nudge { uid, .. } => {
+                let Ok(uid) = Uid::parse(&uid) else { return };
+                let mut sessions = self.state.borrow().routes.attached();
+                sessions.retain(|(_, entry)| entry.uid == uid);
+                tokio::task::spawn_local(Rc::clone(self).stand_anew(sessions));
+            }
+        }
+    }
+
+    fn hear_deliver(&self, Deliver { conv, epoch, items }: Deliver) {
+        let Ok(conv) = ConversationId::parse(&conv) else { return };
+        let audience = self.state.borrow().routes.audience(&conv);
+        if audience.shards == 0 {
+            return;
+        }
+        let messages = items.into_iter().map(|item| item.event.to_message(epoch, item.seq)).collect();
+        let home = conv.home_shard(self.state.borrow().shards.len()) as u16;
+        self.tell(home, ToShard::Arrived { conv, messages, audience });
+    }
+
+    fn hear_transient(&self, TransientPush { to, json, protobuf }: TransientPush) {
+        let to = match to {
+            PeerTo::Group(conv) => ConversationId::parse(&conv).ok().map(TransientTo::Group),
+            PeerTo::Users(uids) => {
+                Some(TransientTo::Users(uids.iter().filter_map(|uid| Uid::parse(uid).ok()).collect()))
+            }
+        };
+        let Some(to) = to else { return };
+        let push = Arc::new(Transient { to, except: None, json: json.into(), protobuf: protobuf.into() });
+        let shards = self.state.borrow().shards.len() as u16;
+        for shard in 0..shards {
+            self.tell(shard, ToShard::Transient(Arc::clone(&push)));
+        }
+    }
+
+    /// Keeps this node and its entries where the others look, and the links to them up. Ends with the process.
+    pub(super) async fn stay_in_cluster(self: Rc<Self>) {
+        let Some(cluster) = self.cluster().cloned() else { return };
+        let mut renewed_ms = None;
+        let mut was_open = false;
+        loop {
+            let now_ms = clock::steady_ms();
+            let open = self.is_open();
+            if renewed_ms.is_none_or(|at| now_ms >= at + RENEW_MS) || open != was_open {
+                match self.renew_all(&cluster).await {
+                    Ok(()) => (renewed_ms, was_open) = (Some(now_ms), open),
+                    Err(error) => tracing::warn!(%error, "this node could not renew its routes"),
+                }
+            }
+            match cluster.routes.nodes().await {
+                Ok(nodes) if renewed_ms.is_some() && !nodes.iter().any(|node| node.run == cluster.run) => {
+                    tracing::warn!("the routes of this node were lost: entering them again");
+                    renewed_ms = None;
+                    Rc::clone(&self).recover_routes(&cluster).await;
+                }
+                Ok(nodes) => self.link(&cluster, nodes),
+                Err(error) => tracing::warn!(%error, "the nodes could not be read"),
+            }
+            tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.live.ready.load(Ordering::Relaxed) && !self.live.draining.load(Ordering::Relaxed)
+    }
+
+    fn link(&self, cluster: &Cluster, mut nodes: Vec<Node>) {
+        nodes.retain(|node| node.run != cluster.run);
+        nodes.sort_by_key(|node| node.sessions);
+        self.live.set_elsewhere(nodes.iter().filter(|node| node.open).map(|node| node.ws.clone()).collect());
+        self.state.borrow_mut().nodes = nodes.iter().map(|node| node.run.clone()).collect();
+        cluster.links.set_nodes(&nodes);
+    }
+
+    async fn renew_all(&self, cluster: &Cluster) -> Result<(), StoreError> {
+        let (routes, groups, sessions) = {
+            let mut state = self.state.borrow_mut();
+            let routes: Vec<Route> = state.routes.entries().map(|entry| self.route(cluster, entry)).collect();
+            // Groups that nobody here is in any more run out.
+            let groups: Vec<ConversationId> = state.routes.groups().cloned().collect();
+            state.seated = groups.iter().cloned().collect();
+            let sessions = routes.len() as u64;
+            (routes, groups, sessions)
+        };
+        let node = Node {
+            run: cluster.run.clone(),
+            peer: cluster.peer.clone(),
+            ws: cluster.ws.clone(),
+            version: cluster.version.clone(),
+            sessions,
+            open: self.is_open(),
+        };
+        cluster.routes.renew_node(&node, ROUTE_TTL_MS).await?;
+        for chunk in routes.chunks(CHUNK) {
+            cluster.routes.renew(chunk, ROUTE_TTL_MS).await?;
+        }
+        for chunk in groups.chunks(CHUNK) {
+            cluster.routes.seat(&cluster.run, chunk, ROUTE_TTL_MS).await?;
+        }
+        Ok(())
+    }
+
+    /// The routes were lost, and with them perhaps pushes from other nodes.
+    async fn recover_routes(self: Rc<Self>, cluster: &Cluster) {
+        if let Err(error) = self.renew_all(cluster).await {
+            tracing::warn!(%error, "this node could not enter its routes again yet");
+            return;
+        }
+        let sessions = self.state.borrow().routes.attached();
+        tokio::task::spawn_local(self.stand_anew(sessions));
+    }
+
+    /// Reads where devices here stand, and tells their shards.
+    async fn stand_anew(self: Rc<Self>, sessions: Vec<(ConnectionRef, Entry)>) {
+        for chunk in sessions.chunks(STANDINGS_AT_ONCE) {
+            let reads = chunk.iter().map(|(to, entry)| async {
+                let read = self.ports.state.points(&entry.uid, &entry.device, clock::unix_ms()).await;
+                match read {
+                    Ok(points) => {
+                        let (connection, standings) = (to.connection, points.into_iter().map(standing).collect());
+                        self.tell(to.shard, ToShard::Standings { connection, standings });
+                    }
+                    Err(error) => tracing::warn!(%error, "where a device stands could not be read anew"),
+                }
+            });
+            futures_util::future::join_all(reads).await;
+        }
+    }
+
+    /// Says that this run has ended.
+    pub(super) async fn leave_cluster(&self) {
+        let Some(cluster) = self.cluster() else { return };
+        if let Err(error) = cluster.routes.leave_node(&cluster.run).await {
+            tracing::warn!(%error, "this node's entry was not removed: it runs out");
+        }
+    }
+
+    /// From where on a device reads whose place may be of an epoch that is over.
+    pub(super) async fn resolve(
+        &self,
+        to: ConnectionRef,
+        conv: &ConversationId,
+        (epoch, after): (u64, u64),
+    ) -> Result<u64, StoreError> {
+        let Some(cluster) = self.cluster() else { return Ok(after) };
+        let floors = cluster.epochs.floors(&[(conv.as_str(), epoch)]).await?;
+        let floor = floors.first().copied().unwrap_or(0);
+        if floor >= after {
+            return Ok(after);
+        }
+        // Never below what is for this user at all.
+        let uid = self.state.borrow().routes.get(to).map(|entry| entry.uid.clone());
+        let own = match uid {
+            Some(uid) => self.floor(conv, &uid).await.unwrap_or(after),
+            None => after,
+        };
+        Ok(floor.max(own.min(after)))
+    }
+}
+
+/// The new messages of a batch, by epoch: a batch numbered while one began has two.
+fn delivers(batch: &Numbers) -> Vec<Deliver> {
+    let mut delivers: Vec<Deliver> = Vec::new();
+    let pairs = batch.entries.iter().zip(&batch.numbers);
+    for (entry, number) in pairs.filter(|(entry, number)| entry.event.msg_id == number.msg_id) {
+        let item = DeliverItem { seq: number.seq, event: (*entry.event).clone() };
+        match delivers.last_mut().filter(|last| last.epoch == number.epoch) {
+            Some(last) => last.items.push(item),
+            None => {
+                delivers.push(Deliver { conv: batch.conv.as_str().to_owned(), epoch: number.epoch, items: vec![item] })
+            }
+        }
+    }
+    delivers
+}

@@ -1,0 +1,6 @@
+//! Gateways, persist daemons and an API over real servers, each of which may die.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod across;
+mod deployment;
+mod faults;

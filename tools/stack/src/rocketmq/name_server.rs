@@ -1,0 +1,63 @@
+//! The name server: where clients ask which broker has a topic.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::broker;
+use super::java::{Classes, Program};
+use super::remoting::{self, Code};
+use crate::server::Plan;
+
+const PROGRAM: Program<'_> = Program {
+    main: "org.apache.rocketmq.namesrv.NamesrvStartup",
+    memory: &["-Xms32m", "-Xmx128m"],
+    properties: "namesrv.properties",
+};
+
+/// How a name server is started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NameServerPlan {
+    pub(super) folder: PathBuf,
+    pub(crate) port: u16,
+    /// Of the broker that registers with it.
+    pub(super) broker_port: u16,
+    pub(super) classes: Classes,
+}
+
+impl Plan for NameServerPlan {
+    fn name(&self) -> &str {
+        "namesrv"
+    }
+
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn prepare(&self) -> Result<()> {
+        let properties = [
+            ("bindAddress", "127.0.0.1".to_owned()),
+            ("listenPort", self.port.to_string()),
+            ("rocketmqHome", self.folder.display().to_string()),
+            ("kvConfigPath", self.folder.join("kvConfig.json").display().to_string()),
+            // Else it dials itself on the machine's own address, where it does not listen.
+            ("scanAvailableNameSrv", "false".to_owned()),
+        ];
+        PROGRAM.write(&self.folder, &properties)
+    }
+
+    fn command(&self) -> Result<Command> {
+        PROGRAM.command(&self.folder, &self.classes)
+    }
+
+    fn ask(&self, _pid: u32) -> Result<()> {
+        // Any answer will do: it knows no topic before a broker came.
+        remoting::request(self.port, Code::Route, &[("topic", "none")], b"")?;
+        // It forgets all topics when it ends; a broker that runs tells them again. One that does not run, or not yet,
+        // does so when it starts.
+        let _ = broker::register(self.broker_port);
+        Ok(())
+    }
+}
