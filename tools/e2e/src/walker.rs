@@ -95,19 +95,32 @@ struct Place {
     /// Everything up to here is there.
     upto: u64,
     above: BTreeSet<u64>,
+    /// Answers of epochs of which no message has come yet.
+    own: BTreeSet<(u64, u64)>,
     told: u64,
 }
 
 impl Place {
+    /// An answer to a send. One of a later epoch waits for the first message of it, which tells where that begins.
+    fn add_own(&mut self, epoch: u64, seq: u64) {
+        if epoch > self.epoch && self.epoch > 0 {
+            self.own.insert((epoch, seq));
+        } else {
+            self.add(epoch, seq);
+        }
+    }
+
     fn add(&mut self, epoch: u64, seq: u64) {
         if epoch < self.epoch {
             return;
         }
         if epoch > self.epoch {
-            // A later epoch is shown from where it differs.
+            // A later epoch is shown from where it differs: what is below stays.
             self.upto = self.upto.min(seq.saturating_sub(1));
             self.told = self.told.min(self.upto);
-            self.above.clear();
+            self.above.retain(|above| *above < seq);
+            self.above.extend(self.own.iter().filter(|own| own.0 == epoch).map(|own| own.1));
+            self.own.retain(|own| own.0 > epoch);
         }
         self.epoch = epoch;
         self.above.insert(seq);
@@ -175,7 +188,10 @@ impl Walker {
             format: self.role.format,
         };
         // What came above a hole comes again.
-        self.places.values_mut().for_each(|place| place.above.clear());
+        for place in self.places.values_mut() {
+            place.above.clear();
+            place.own.clear();
+        }
         let (mut peer, connected) = Peer::connect(address, &login).await?;
         for (conv, _) in connected.recovered.iter().filter(|(_, recovered)| !**recovered) {
             self.read_on(&mut peer, conv).await?;
@@ -290,7 +306,7 @@ impl Walker {
 
     fn answered(&mut self, open: &Open, sent: &Sent) {
         self.open.retain(|other| other.client_msg_id != open.client_msg_id);
-        self.places.entry(sent.conv.clone()).or_default().add(sent.epoch, sent.seq);
+        self.places.entry(sent.conv.clone()).or_default().add_own(sent.epoch, sent.seq);
         if let Some(session) = self.sessions.last_mut() {
             session.acknowledged.push(Acknowledged::of(&open.client_msg_id, sent));
         }

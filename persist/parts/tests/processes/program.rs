@@ -17,10 +17,17 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// The promise of a drain.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// The folder of the programs, built once for all tests: a program left over from older code would test nothing.
+/// Names the folder of the programs to test.
+const VARIABLE: &str = "RINGWAY_PRODUCTION_BINS";
+
+/// The folder of the programs: named by the environment, else built once for all tests. A program left over from older
+/// code would test nothing.
 fn folder() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let Some(named) = std::env::var_os(VARIABLE) {
+            return named.into();
+        }
         // A test runs from `<target>/<profile>/deps`, programs lie in `<target>/<profile>`.
         let own = std::env::current_exe().unwrap();
         let folder = own.parent().unwrap().parent().unwrap().to_owned();

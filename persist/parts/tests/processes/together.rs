@@ -32,6 +32,11 @@ fn a_message_goes_from_gateway_to_gateway_and_into_the_archive_and_all_end_in_ti
         assert!(status == 200 && metrics.contains("\nringway_ready 1\n"), "{metrics}");
     }
     assert!(!address(&ready[0], "peer").is_empty());
+    // What is said before waits for the device to ask: a node that has just come is known within a second.
+    for gateway in &gateways {
+        gateway.wait_for_log("a peer link stands");
+        api.wait_for_log("a peer link stands");
+    }
 
     let client = Api::new(&address(&of_api, "url")).unwrap();
     block_on(async {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Servers, processes, and where clients find them. Fields end in this order.
 pub(crate) struct Deployment {
-    pub(crate) stack: Stack,
+    _stack: Stack,
     pub(crate) gateways: Vec<SocketAddr>,
     pub(crate) admins: Vec<SocketAddr>,
     pub(crate) api: SocketAddr,
@@ -29,7 +29,7 @@ impl Deployment {
         let admins = list("gateways").iter().chain(&list("persists")).map(|node| of(node, "admin")).collect();
         let gateways = list("gateways").iter().map(|node| of(node, "ws")).collect();
         let api = of(&nodes["api"], "url");
-        Self { stack, gateways, admins, api, _folder: folder }
+        Self { _stack: stack, gateways, admins, api, _folder: folder }
     }
 
     /// Accounts for a load, made by the API.

@@ -1,6 +1,5 @@
-//! Gateways, persist daemons and an API over real servers, each of which may die.
+//! Gateways, persist daemons and an API over real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod across;
 mod deployment;
-mod faults;

@@ -29,10 +29,13 @@ struct Tally {
 /// Unit, property and documentation tests.
 pub(super) fn unit(workplace: &Workplace) -> Result<String> {
     let end_to_end = workplace.root.join(END_TO_END_PACKAGE);
+    // Some run the programs; left alone each would build them again, with other features.
+    let programs = workplace.programs()?;
     let mut tally = Tally::default();
     for executable in build::tests(workplace)? {
         if is_unit(&executable, &end_to_end) {
             let mut command = test_command(&executable);
+            programs.name_for(workplace, &mut command);
             tally.run(&executable.target, &mut command, UNIT_LIMIT)?;
         }
     }
