@@ -105,6 +105,8 @@ async fn tls_is_demanded_of_the_server_where_it_is_configured() {
 
 #[tokio::test]
 async fn a_server_is_trusted_by_its_certificate() {
+    // As the processes do; an error means that there is a provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = Folder::new().unwrap();
     let issued = issue(&folder, "server", "127.0.0.1");
     let other = issue(&folder, "other", "127.0.0.1");
