@@ -176,8 +176,7 @@ impl Uplink {
             // Where the devices stand is read, rather than believed: the word may be old.
             Word::Nudge { uid, .. } => {
                 let Ok(uid) = Uid::parse(&uid) else { return };
-                let mut sessions = self.state.borrow().routes.attached();
-                sessions.retain(|(_, entry)| entry.uid == uid);
+                let sessions = self.state.borrow().routes.attached_of(&uid);
                 tokio::task::spawn_local(Rc::clone(self).stand_anew(sessions));
             }
         }

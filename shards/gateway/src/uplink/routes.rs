@@ -113,6 +113,14 @@ impl Routes {
         attached.map(|(to, entry)| (*to, Entry::clone(entry))).collect()
     }
 
+    /// The same of one user.
+    pub(super) fn attached_of(&self, uid: &Uid) -> Vec<(ConnectionRef, Entry)> {
+        let held = self.users.get(uid).into_iter().flatten();
+        held.filter_map(|to| Some((*to, Entry::clone(self.sessions.get(to)?))))
+            .filter(|(_, entry)| entry.attached)
+            .collect()
+    }
+
     /// All users with a session.
     pub(super) fn users(&self) -> Vec<Uid> {
         self.users.keys().cloned().collect()
