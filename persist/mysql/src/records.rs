@@ -11,7 +11,7 @@ use ringway_engine::packet::schema::Message;
 use ringway_store::ports::{Cursor, CursorUpdate, HeldNumber, ListRow, Place, Records, StoreError};
 use sqlx::MySqlConnection;
 
-use crate::archive::{COLUMNS, Row, message};
+use crate::archive::{COLUMNS, NUMBER, Row, message};
 use crate::database::Database;
 use crate::fault::{Fault, retried};
 use crate::limits::{LIST_MAX, PLACES_MAX, SEND_MONTHS_MAX};
@@ -38,14 +38,14 @@ async fn read_sends(database: &Database, sends: &[(&str, &str, &str)]) -> Result
     for (month, sends) in by_month {
         for chunk in sends.chunks(PLACES_MAX) {
             let mut select = statement(format!(
-                "SELECT conversation, sender, client_msg_id, epoch, seq, msg_id, ts_ms FROM {} WHERE ",
+                "SELECT m.conversation, m.sender, m.client_msg_id, {NUMBER} FROM {} m WHERE ",
                 month.table()
             ));
             push_any(&mut select, chunk, |select, (id, from, client_msg_id)| {
-                select.push("conversation = ").push_bind(*id).push(" AND sender = ").push_bind(*from);
-                select.push(" AND client_msg_id = ").push_bind(*client_msg_id);
+                select.push("m.conversation = ").push_bind(*id).push(" AND m.sender = ").push_bind(*from);
+                select.push(" AND m.client_msg_id = ").push_bind(*client_msg_id);
             });
-            select.push(" ORDER BY reuse");
+            select.push(" ORDER BY m.reuse");
             let rows = select.build_query_as().fetch_all(&mut *connection).await;
             let rows: Vec<(u64, Text, Text, u64, u64, u64, u64)> = or_dropped(rows)?;
             for (id, from, client_msg_id, epoch, seq, msg_id, ts_ms) in rows {

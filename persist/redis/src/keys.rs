@@ -3,7 +3,7 @@
 //! ```text
 //! im:epoch                        marker: which epoch this server serves (single, sentinel)
 //! im:epoch:{n}                    the same for one slot of a cluster; n is a number that hashes to it
-//! im:seq:{conv}                   hash: epoch, head, holes, fresh
+//! im:seq:{conv}                   hash: epoch, head, holes, dense, from, fresh
 //! im:recent:{conv}                zset seq → sender, newline, encoded event: the unarchived messages
 //! im:idem:{conv}:from:client_id   the messages that hold a client message id
 //! im:fresh:{uid}                  set: the user's conversations that SQL does not know yet

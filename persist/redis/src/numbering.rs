@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A send is looked up in the archive only when an earlier one may be unknown to Redis: its key may have
-//! expired, or belong to an epoch that is over (see [`RedisState::trusts`]). Everything that SQL told is
+//! expired, or belong to an epoch that is over (see [`Trust`]). Everything that SQL told is
 //! dropped when the epoch changes, and read again.
 //!
 //! A call that fails or is dropped may have numbered some of its messages; the next one answers the same
@@ -54,6 +54,29 @@ struct Turn {
     start: Option<Start>,
 }
 
+/// Whether Redis would know every earlier message that one may repeat, itself included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// All of them were numbered in this epoch, and none has been forgotten.
+    Whole,
+    /// Some may have been numbered before this epoch. Then they are archived: what an epoch leaves unarchived is
+    /// numbered again. So where the archive held nothing when the epoch began, there are none.
+    Early,
+    /// Redis may have forgotten some.
+    Forgotten,
+}
+
+impl Trust {
+    /// As the script takes it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "new",
+            Self::Early => "early",
+            Self::Forgotten => "ask",
+        }
+    }
+}
+
 /// What one script answered.
 enum Answer {
     Fence,
@@ -90,15 +113,20 @@ impl Turn {
     }
 }
 
+/// What earlier epochs left of a conversation.
+fn owed_turn(shared: &Shared, conv: &str, epoch: u64) -> Turn {
+    let owed = shared.unsettled().owed(conv, epoch);
+    let owed = owed.into_iter().map(|event| Entry { event, at: None, archive: None });
+    Turn { conv: conv.to_owned(), entries: owed.collect(), done: 0, start: None }
+}
+
 /// One turn for each conversation: what earlier epochs left of it first, then its messages of the batch.
 fn turns(shared: &Shared, batch: &[Arc<MessageEvent>], epoch: u64) -> Vec<Turn> {
     let mut turns: Vec<Turn> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (at, event) in batch.iter().enumerate() {
         let place = *places.entry(&event.conv).or_insert_with(|| {
-            let owed = shared.unsettled().owed(&event.conv, epoch);
-            let owed = owed.into_iter().map(|event| Entry { event, at: None, archive: None });
-            turns.push(Turn { conv: event.conv.clone(), entries: owed.collect(), done: 0, start: None });
+            turns.push(owed_turn(shared, &event.conv, epoch));
             turns.len() - 1
         });
         if let Some(turn) = turns.get_mut(place) {
@@ -112,6 +140,9 @@ impl Shared {
     pub(crate) async fn number_batch(&self, batch: &[Arc<MessageEvent>]) -> Result<Vec<Numbered>, StoreError> {
         for _ in 0..EPOCH_CHANGES_MAX {
             let working = self.fence.working(&self.connection).await?;
+            let owes = || batch.iter().any(|event| self.unsettled().owes(&event.conv, working.epoch));
+            // There may be very many of them: one call numbers them, and those beside it wait for that.
+            let _turn = if owes() { Some(self.renumbering.lock().await) } else { None };
             let mut numbers = vec![None; batch.len()];
             match self.number_under(working, turns(self, batch, working.epoch), &mut numbers).await? {
                 None => {
@@ -125,6 +156,22 @@ impl Shared {
             }
         }
         Err(StoreError::new("redis", "the epoch changes faster than messages are numbered"))
+    }
+
+    /// Numbers what earlier epochs left of these conversations, and answers how many messages that were.
+    pub(crate) async fn number_owed(&self, convs: &[String]) -> Result<usize, StoreError> {
+        let _turn = self.renumbering.lock().await;
+        let working = self.fence.working(&self.connection).await?;
+        let turns: Vec<Turn> = convs.iter().map(|conv| owed_turn(self, conv, working.epoch)).collect();
+        let count = turns.iter().map(|turn| turn.entries.len()).sum();
+        match self.number_under(working, turns, &mut []).await? {
+            None => Ok(count),
+            Some(conv) => {
+                let marker = self.connection.keys.marker(&conv);
+                self.fence.settle(&self.connection, Some((working.epoch, &marker))).await?;
+                Err(StoreError::new("redis", "the epoch ended while messages of earlier ones were numbered"))
+            }
+        }
     }
 
     /// Numbers under one epoch; answers a conversation whose server refused it.
@@ -188,8 +235,7 @@ impl Shared {
             let unknown = match archive {
                 Some(Some(number)) => held::write(number),
                 Some(None) => "none".to_owned(),
-                None if self.trusts(working, event.ts_ms, now) => "new".to_owned(),
-                None => "ask".to_owned(),
+                None => self.trust(working, event.ts_ms, now).name().to_owned(),
             };
             arguments.extend([text(event.msg_id), text(event.ts_ms), Value::Bytes(held::member(event))]);
             arguments.push(Value::from(unknown));
@@ -282,11 +328,16 @@ impl Shared {
         self.connection.command("PEXPIRE", key, vec![text(UNARCHIVED_MS_MAX)]).await.map(drop)
     }
 
-    /// Whether Redis would know every earlier message that one taken at `ts_ms` may repeat (itself included): all of
-    /// them were numbered in this epoch, and none has been forgotten.
-    pub(crate) fn trusts(&self, working: Working, ts_ms: u64, now_ms: u64) -> bool {
+    /// See [`Trust`]; of one taken at `ts_ms`.
+    pub(crate) fn trust(&self, working: Working, ts_ms: u64, now_ms: u64) -> Trust {
         let earliest = ts_ms.saturating_sub(DEDUP_MS + CLOCK_SKEW_MS);
-        earliest >= working.started_ms && earliest.saturating_add(self.config.dedup_s * 1_000) >= now_ms
+        if earliest.saturating_add(self.config.dedup_s * 1_000) < now_ms {
+            Trust::Forgotten
+        } else if earliest < working.started_ms {
+            Trust::Early
+        } else {
+            Trust::Whole
+        }
     }
 
     pub(crate) async fn known_send(
@@ -306,7 +357,7 @@ impl Shared {
             match reply.text()?.as_str() {
                 "fence" => drop(self.fence.settle(&self.connection, Some((working.epoch, &marker))).await?),
                 "known" => return Ok(Some(numbered(held::read(&reply.text()?)?, true))),
-                _ if !retry && self.trusts(working, now, now) => return Ok(None),
+                _ if !retry && self.trust(working, now, now) == Trust::Whole => return Ok(None),
                 _ => {
                     let window_ms = if retry { DEDUP_ARCHIVE_MS } else { DEDUP_MS };
                     let found = self.records.sends(&[(conv, from, client_msg_id)]).await?;
@@ -320,10 +371,10 @@ impl Shared {
     }
 }
 
-/// `head:hole,hole,…`.
+/// `dense:head:hole,hole,…`.
 fn start_text(start: &Start) -> String {
     let holes: Vec<String> = start.holes.iter().map(u64::to_string).collect();
-    format!("{}:{}", start.head, holes.join(","))
+    format!("{}:{}:{}", start.dense, start.head, holes.join(","))
 }
 
 fn given(epoch: u64, chunk: &[Entry], mut reply: Reply) -> Result<Given, StoreError> {

@@ -23,6 +23,8 @@ struct Snapshot {
     head: u64,
     /// Everything up to here was given out without a hole; what lies above waits.
     visible: u64,
+    /// What was dense when the conversation began in this epoch: what lies above is of this epoch, whenever archived.
+    floor: u64,
     /// Unarchived messages, in the direction read.
     tail: Vec<NumberedMessage>,
 }
@@ -61,7 +63,8 @@ impl Shared {
                 "start" => {
                     let start = self.epochs.starts(&[conv]).await?.pop().unwrap_or_default();
                     let visible = if start.holes.is_empty() { start.head } else { start.dense };
-                    return Ok(Snapshot { epoch: working.epoch, head: start.head, visible, tail: Vec::new() });
+                    let (epoch, floor, tail) = (working.epoch, start.dense, Vec::new());
+                    return Ok(Snapshot { epoch, head: start.head, visible, floor, tail });
                 }
                 _ => return snapshot(working.epoch, reply),
             }
@@ -76,7 +79,7 @@ impl Shared {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let limit = limit.max(1);
-        let Snapshot { epoch, head, visible, tail } = self.snapshot(conv.as_str(), from, limit).await?;
+        let Snapshot { epoch, head, visible, floor, tail } = self.snapshot(conv.as_str(), from, limit).await?;
         let shown = |seq: u64| match from {
             PageFrom::After(after) => seq > after && seq <= visible,
             PageFrom::Before(before) => seq < before && seq <= visible,
@@ -89,8 +92,11 @@ impl Shared {
                 PageFrom::After(_) => from,
                 PageFrom::Before(seq) => PageFrom::Before(seq.min(visible.saturating_add(1))),
             };
-            for item in self.archive.page(conv, from, limit).await? {
+            for mut item in self.archive.page(conv, from, limit).await? {
                 if shown(item.seq) {
+                    if item.seq > floor && item.epoch < epoch {
+                        Arc::make_mut(&mut item).epoch = epoch;
+                    }
                     found.entry(item.seq).or_insert(item);
                 }
             }
@@ -106,14 +112,14 @@ impl Shared {
 }
 
 fn snapshot(epoch: u64, mut reply: Reply) -> Result<Snapshot, StoreError> {
-    let (head, hole) = (reply.number()?, reply.number()?);
+    let (head, hole, floor) = (reply.number()?, reply.number()?, reply.number()?);
     let mut tail = Vec::new();
     while !reply.is_empty() {
         let (seq, member) = (reply.number()?, reply.bytes()?);
         tail.push(NumberedMessage { event: held::event(&member)?, epoch, seq });
     }
     let visible = if hole == 0 { head } else { hole.saturating_sub(1).min(head) };
-    Ok(Snapshot { epoch, head, visible, tail })
+    Ok(Snapshot { epoch, head, visible, floor, tail })
 }
 
 /// The number a page begins with: the lowest going up, the highest going down.

@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) config: RedisConfig,
     unsettled: Mutex<Unsettled>,
+    /// Whose turn it is to number what earlier epochs left.
+    pub(crate) renumbering: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
@@ -80,7 +82,8 @@ impl RedisState {
         let connection = Arc::new(Connection::open(&config).await?);
         let fence = Fence::new(Arc::clone(&epochs));
         let unsettled = Mutex::new(Unsettled::default());
-        let shared = Arc::new(Shared { connection, fence, epochs, records, archive, config, unsettled });
+        let renumbering = tokio::sync::Mutex::new(());
+        let shared = Arc::new(Shared { connection, fence, epochs, records, archive, config, unsettled, renumbering });
         shared.fence.working(&shared.connection).await?;
         let watch = tokio::spawn(watch::run(Arc::downgrade(&shared)));
         Ok(Self { shared, watch })

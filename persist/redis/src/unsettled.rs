@@ -8,18 +8,36 @@
 //! Pure. Bounded by the gateway, which refuses sends past `UNARCHIVED_BYTES_MAX`.
 
 use std::cmp::Reverse;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringway_engine::delivery::Place;
 use ringway_engine::event::MessageEvent;
 
 /// What a message costs beside its body.
 const MESSAGE_OVERHEAD_BYTES: usize = 512;
 
-/// By epoch and sequence.
-type OfConversation = BTreeMap<(u64, u64), (Arc<MessageEvent>, Instant)>;
+/// Those of one conversation. A conversation whose archive is away for long has very many: nothing here walks through
+/// more of them than it takes away, but for what is called once a second.
+#[derive(Debug, Default)]
+struct OfConversation {
+    /// By epoch and sequence.
+    held: BTreeMap<Place, (Arc<MessageEvent>, Instant)>,
+    /// The place of each message.
+    places: HashMap<u64, Place>,
+}
+
+impl OfConversation {
+    /// Takes the place away and answers what it cost.
+    fn remove(&mut self, at: Place) -> usize {
+        let Some((event, _)) = self.held.remove(&at) else { return 0 };
+        if self.places.get(&event.msg_id) == Some(&at) {
+            self.places.remove(&event.msg_id);
+        }
+        cost_bytes(&event)
+    }
+}
 
 /// See the module's doc.
 #[derive(Debug, Default)]
@@ -48,16 +66,15 @@ impl Unsettled {
     /// Messages have these numbers (epoch, sequence) now, and are not archived.
     pub(crate) fn insert(&mut self, numbered: Vec<(u64, u64, Arc<MessageEvent>)>, now: Instant) {
         for (epoch, seq, event) in numbered {
-            let old =
-                self.conversations.get(&event.conv).and_then(|of| of.keys().next()).is_some_and(|at| at.0 < epoch);
-            if old {
-                // The number that it had in an earlier epoch is void.
-                self.retain(&event.conv.clone(), |at, held| held.msg_id != event.msg_id || at.0 == epoch);
-            }
             let of = self.conversations.entry(event.conv.clone()).or_default();
-            if let Entry::Vacant(place) = of.entry((epoch, seq)) {
+            // The number that it had in an earlier epoch is void.
+            if let Some(old) = of.places.get(&event.msg_id).copied().filter(|old| old.0 < epoch) {
+                self.bytes = self.bytes.saturating_sub(of.remove(old));
+            }
+            if !of.held.contains_key(&(epoch, seq)) {
                 self.bytes += cost_bytes(&event);
-                place.insert((event, now));
+                of.places.insert(event.msg_id, (epoch, seq));
+                of.held.insert((epoch, seq), (event, now));
             }
         }
     }
@@ -65,29 +82,35 @@ impl Unsettled {
     /// Of the numbers of this epoch, those below `lowest` are archived; all up to `head` if that is 0.
     pub(crate) fn archived_below(&mut self, conv: &str, epoch: u64, lowest: u64, head: u64) {
         let end = if lowest == 0 { head.saturating_add(1) } else { lowest };
-        self.retain(conv, |at, _| at.0 != epoch || at.1 >= end);
+        self.remove(conv, |of| of.held.range((epoch, 0)..(epoch, end)).map(|(at, _)| *at).collect());
     }
 
     /// The message with this number is archived.
     pub(crate) fn archived(&mut self, conv: &str, epoch: u64, seq: u64, msg_id: u64) {
-        self.retain(conv, |at, held| *at != (epoch, seq) && held.msg_id != msg_id);
+        self.remove(conv, |of| of.places.get(&msg_id).copied().into_iter().chain([(epoch, seq)]).collect());
     }
 
     /// Messages of a conversation whose numbers are of epochs before this one, in their order.
     pub(crate) fn owed(&self, conv: &str, epoch: u64) -> Vec<Arc<MessageEvent>> {
-        let of = self.conversations.get(conv).into_iter().flatten();
+        let of = self.conversations.get(conv).into_iter().flat_map(|of| &of.held);
         of.take_while(|(at, _)| at.0 < epoch).map(|(_, (event, _))| Arc::clone(event)).collect()
+    }
+
+    /// Whether a conversation has some.
+    pub(crate) fn owes(&self, conv: &str, epoch: u64) -> bool {
+        self.conversations.get(conv).and_then(|of| of.held.keys().next()).is_some_and(|at| at.0 < epoch)
     }
 
     /// Conversations that are owed numbers of this epoch.
     pub(crate) fn owing(&self, epoch: u64) -> Vec<String> {
-        let old = |of: &OfConversation| of.keys().next().is_some_and(|at| at.0 < epoch);
+        let old = |of: &OfConversation| of.held.keys().next().is_some_and(|at| at.0 < epoch);
         self.conversations.iter().filter(|(_, of)| old(of)).map(|(conv, _)| conv.clone()).collect()
     }
 
     /// At most `limit` conversations whose oldest message waits since `age` or longer, those longest first.
     pub(crate) fn waiting(&self, age: Duration, limit: usize, now: Instant) -> Vec<Waiting> {
-        let oldest = |of: &OfConversation| of.values().map(|(_, since)| now.saturating_duration_since(*since)).max();
+        let oldest =
+            |of: &OfConversation| of.held.values().map(|(_, since)| now.saturating_duration_since(*since)).max();
         let aged = |(conv, of): (&String, &OfConversation)| Some(Waiting { conv: conv.clone(), age: oldest(of)? });
         let mut waiting: Vec<Waiting> =
             self.conversations.iter().filter_map(aged).filter(|waiting| waiting.age >= age).collect();
@@ -96,17 +119,12 @@ impl Unsettled {
         waiting
     }
 
-    fn retain(&mut self, conv: &str, mut stays: impl FnMut(&(u64, u64), &MessageEvent) -> bool) {
+    fn remove(&mut self, conv: &str, places: impl Fn(&OfConversation) -> Vec<Place>) {
         let Some(of) = self.conversations.get_mut(conv) else { return };
-        let bytes = &mut self.bytes;
-        of.retain(|at, (event, _)| {
-            let stays = stays(at, event);
-            if !stays {
-                *bytes = bytes.saturating_sub(cost_bytes(event));
-            }
-            stays
-        });
-        if of.is_empty() {
+        for at in places(of) {
+            self.bytes = self.bytes.saturating_sub(of.remove(at));
+        }
+        if of.held.is_empty() {
             self.conversations.remove(conv);
         }
     }
@@ -147,6 +165,7 @@ mod tests {
         assert!(unsettled.owed("p2p:a:b", 1).is_empty() && unsettled.owing(1).is_empty());
         assert_eq!(ids(&unsettled.owed("p2p:a:b", 2)), [14, 15, 16]);
         assert_eq!(unsettled.owing(2), ["p2p:a:b"]);
+        assert!(unsettled.owes("p2p:a:b", 2) && !unsettled.owes("p2p:a:b", 1) && !unsettled.owes("p2p:a:c", 2));
         let before = unsettled.bytes();
         unsettled.insert(numbered(2, &[(4, 15), (5, 14)]), now);
         assert_eq!(ids(&unsettled.owed("p2p:a:b", 2)), [16]);

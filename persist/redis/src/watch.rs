@@ -43,13 +43,10 @@ impl Shared {
         let epoch = self.fence.working(&self.connection).await?.epoch;
         let conversations = self.unsettled().owing(epoch);
         for convs in conversations.chunks(CALLS_AT_ONCE) {
-            let owed: Vec<_> = {
-                let unsettled = self.unsettled();
-                convs.iter().flat_map(|conv| unsettled.owed(conv, epoch)).collect()
-            };
-            let count = owed.len();
-            self.number_batch(&owed).await?;
-            tracing::info!(epoch, messages = count, "numbered again what an earlier epoch left");
+            let messages = self.number_owed(convs).await?;
+            if messages > 0 {
+                tracing::info!(epoch, messages, "numbered again what an earlier epoch left");
+            }
         }
         Ok(())
     }

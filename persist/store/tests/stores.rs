@@ -84,6 +84,12 @@ async fn an_old_epoch_ends_at_its_floor() {
 }
 
 #[tokio::test]
+async fn places_rise_where_an_epoch_closes_holes() {
+    let opened = Opened::new().await;
+    epochs::places_rise(&opened.database, &opened.archive, &opened.database).await;
+}
+
+#[tokio::test]
 async fn records_are_found_by_send_by_user_and_by_place() {
     let opened = Opened::new().await;
     records::messages(&opened.database, &opened.archive).await;

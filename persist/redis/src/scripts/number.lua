@@ -3,9 +3,10 @@
 --   ARGV[1]  epoch
 --   ARGV[2]  ms within which the same client message id is a repeat
 --   ARGV[3]  ms that unarchived state is kept at most
---   ARGV[4]  '' or the start from the archive: 'head' or 'head:hole,hole,…'
+--   ARGV[4]  '' or the start from the archive: 'dense:head:' or 'dense:head:hole,hole,…'
 --   ARGV[5 + 4 (i - 1) …]  message i: id, time in ms, member of `recent`,
---            what to do when its send is not known here: 'new'; 'ask' first; or the archive's answer, 'none' or
+--            what to do when its send is not known here: 'new'; 'ask' first; 'early', which is to ask unless the
+--            archive held nothing of the conversation when this epoch began; or the archive's answer, 'none' or
 --            'epoch seq msg_id ts_ms'
 -- Answers
 --   {'fence'}            not this server's epoch; nothing was done
@@ -18,17 +19,18 @@ if not serves(redis.call('GET', KEYS[1]), epoch) then
   return {'fence'}
 end
 
-local state = redis.call('HMGET', KEYS[2], 'epoch', 'head', 'holes', 'fresh')
-local head, holes, fresh = tonumber(state[2]), state[3] or '', state[4]
+local state = redis.call('HMGET', KEYS[2], 'epoch', 'head', 'holes', 'fresh', 'from')
+local head, holes, fresh, from = tonumber(state[2]), state[3] or '', state[4], state[5]
 if state[1] ~= epoch then
   if ARGV[4] == '' then
     return {'start'}
   end
-  local from, missing = string.match(ARGV[4], '^(%d+):?(.*)$')
+  local dense, missing
+  dense, from, missing = string.match(ARGV[4], '^(%d+):(%d+):(.*)$')
   head, holes, fresh = tonumber(from), missing, from == '0' and '1' or false
   -- What an earlier epoch left is void: those messages are numbered again.
   redis.call('DEL', KEYS[2], KEYS[3])
-  redis.call('HSET', KEYS[2], 'epoch', epoch, 'head', head, 'holes', holes)
+  redis.call('HSET', KEYS[2], 'epoch', epoch, 'head', head, 'holes', holes, 'dense', dense, 'from', from)
   if fresh then
     redis.call('HSET', KEYS[2], 'fresh', '1')
   end
@@ -67,7 +69,8 @@ end
 local asked = {'ask'}
 for i = 1, count do
   local at = 1 + 4 * i
-  if ARGV[at + 3] == 'ask' and not find(sends(KEYS[3 + i]), ARGV[at], tonumber(ARGV[at + 1])) then
+  local ask = ARGV[at + 3] == 'ask' or ARGV[at + 3] == 'early' and from ~= '0'
+  if ask and not find(sends(KEYS[3 + i]), ARGV[at], tonumber(ARGV[at + 1])) then
     asked[#asked + 1] = i
   end
 end
@@ -75,10 +78,12 @@ if #asked > 1 then
   return asked
 end
 
+-- There may be very many holes: they are walked through, and cut off once.
+local at_hole = 1
 local function next_number()
-  local hole, rest = string.match(holes, '^(%d+),?(.*)$')
+  local hole, next_hole = string.match(holes, '^(%d+),?()', at_hole)
   if hole then
-    holes = rest
+    at_hole = next_hole
     return tonumber(hole)
   end
   head = head + 1
@@ -116,6 +121,7 @@ for i = 1, count do
     answers[i] = seq
   end
 end
+holes = string.sub(holes, at_hole)
 redis.call('HSET', KEYS[2], 'head', head, 'holes', holes)
 redis.call('PEXPIRE', KEYS[2], keep_ms)
 redis.call('PEXPIRE', KEYS[3], keep_ms)

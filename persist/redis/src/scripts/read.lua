@@ -5,16 +5,16 @@
 -- Answers
 --   {'fence'}   not this server's epoch
 --   {'start'}   no state here: the archive tells all
---   {'page', head, first hole or 0, seq, member, seq, member, …}   in the direction asked
+--   {'page', head, first hole or 0, what was dense when the epoch began here, seq, member, seq, member, …}   in the direction asked
 if not serves(redis.call('GET', KEYS[1]), ARGV[1]) then
   return {'fence'}
 end
-local state = redis.call('HMGET', KEYS[2], 'epoch', 'head', 'holes')
+local state = redis.call('HMGET', KEYS[2], 'epoch', 'head', 'holes', 'dense')
 if state[1] ~= ARGV[1] then
   return {'start'}
 end
 local hole = tonumber(string.match(state[3] or '', '^%d+') or '0')
-local reply = {'page', tonumber(state[2]), hole}
+local reply = {'page', tonumber(state[2]), hole, tonumber(state[4] or state[2])}
 if tonumber(ARGV[4]) == 0 then
   return reply
 end

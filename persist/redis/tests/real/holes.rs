@@ -75,6 +75,9 @@ async fn a_hole_that_an_epoch_leaves_is_filled_first_and_hides_what_lies_above()
     assert_eq!(numbers[0].seq, 3);
     let page = daemon.page(&id, PageFrom::After(0), 100).await.unwrap();
     assert_eq!((seqs(&page), page.more), (vec![1, 2, 3, 4], true));
+    // Places rise: what was archived above the hole is of the new epoch too, before that has archived anything.
+    let epochs: Vec<u64> = page.items.iter().map(|item| item.epoch).collect();
+    assert_eq!(epochs, [page.epoch - 1, page.epoch - 1, page.epoch, page.epoch]);
     assert_eq!(seqs(&daemon.page(&id, PageFrom::Before(u64::MAX), 2).await.unwrap()), [3, 4]);
     // The spooled ones arrive.
     let late = [Arc::clone(&events[2]), Arc::clone(&events[4])];
@@ -83,4 +86,5 @@ async fn a_hole_that_an_epoch_leaves_is_filled_first_and_hides_what_lies_above()
     archive(&single, &daemon, &[late.to_vec(), run(7, 1)].concat()).await;
     let page = single.sql.archive.page(&id, PageFrom::After(0), 100).await.unwrap();
     assert_eq!(page.iter().map(|item| item.msg_id).collect::<Vec<_>>(), [1, 2, 7, 4, 3, 6, 5]);
+    assert!(page.iter().skip(2).all(|item| item.epoch == numbers[0].epoch), "{page:?}");
 }

@@ -2,7 +2,7 @@
 
 use super::{conv, message, seqs};
 use crate::ports::{
-    Advanced, Archive, ArchiveBatch, CommitError, Epoch, Epochs, LogOffset, NumberedMessage, PageFrom, Start,
+    Advanced, Archive, ArchiveBatch, CommitError, Epoch, Epochs, LogOffset, NumberedMessage, PageFrom, Records, Start,
 };
 
 /// Messages of one conversation, under these numbers; a message's id is its number and the epoch.
@@ -109,4 +109,29 @@ pub async fn floors(epochs: &dyn Epochs, archive: &dyn Archive) {
     assert_eq!(epochs.floors(&ends).await.unwrap(), [4, 2, 1, 0]);
     let of = [("p2p:a:b", 2), ("p2p:a:c", 2), ("p2p:a:d", 2), ("p2p:a:b", 3), ("p2p:a:b", 0)];
     assert_eq!(epochs.floors(&of).await.unwrap(), [6, 2, 4, u64::MAX, 4]);
+}
+
+/// An epoch that closes holes takes over what an earlier one archived above them: places rise with the numbers.
+pub async fn places_rise(epochs: &dyn Epochs, archive: &dyn Archive, records: &dyn Records) {
+    let of = conv("p2p:a:b");
+    let places = async |from| -> Vec<(u64, u64)> {
+        let page = archive.page(&of, from, 20).await.unwrap();
+        page.iter().map(|item| (item.epoch, item.seq)).collect()
+    };
+    commit(archive, run("p2p:a:b", 1, [1, 2, 5, 6, 9])).await.unwrap();
+    advance(epochs, 1, "two").await;
+    commit(archive, run("p2p:a:b", 2, [3, 4, 7])).await.unwrap();
+    let second = [(1, 1), (1, 2), (2, 3), (2, 4), (2, 5), (2, 6), (2, 7), (2, 9)];
+    assert_eq!(places(PageFrom::After(0)).await, second);
+    advance(epochs, 2, "three").await;
+    assert_eq!(places(PageFrom::After(0)).await, second, "nothing is archived in the new epoch");
+    commit(archive, run("p2p:a:b", 3, [8, 10])).await.unwrap();
+    assert_eq!(places(PageFrom::Before(11)).await, [&second[..7], &[(3, 8), (3, 9), (3, 10)]].concat());
+    // Whoever asks for one of them hears the same place.
+    let found = archive.message(51).await.unwrap().unwrap();
+    assert_eq!((found.message.epoch, found.message.seq), (2, 5));
+    let sends = records.sends(&[("p2p:a:b", "a", "c-91"), ("p2p:a:b", "a", "c-11")]).await.unwrap();
+    assert_eq!(sends.iter().map(|(_, held)| (held.epoch, held.seq)).collect::<Vec<_>>(), [(3, 9), (1, 1)]);
+    let at = records.messages_at(&[("p2p:a:b", 6)]).await.unwrap();
+    assert_eq!(at.get("p2p:a:b").map(|message| (message.epoch, message.seq)), Some((2, 6)));
 }

@@ -25,6 +25,10 @@
 //! list (slots that move between them carry their counters along); a master that is not ends it for all
 //! conversations, which costs each one look-up at its next message.
 //!
+//! **Which epoch an archived message is of.** An epoch that begins with holes gives out their numbers first, among
+//! numbers that stay from the epoch before. So that places (epoch, number) rise all the same, a message is told to be
+//! of the latest epoch that has begun below it, by whoever reads it.
+//!
 //! Answers are read from the primary: a replica of the database may not know the epoch yet.
 
 use async_trait::async_trait;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use ringway_engine::ids::{DeviceId, Uid};
 use ringway_engine::packet::schema::Message;
 
-use super::messages::{self, Row};
+use super::messages::{self, Row, epoch, row};
 use super::{Database, failed, json_list, signed, unsigned};
 use crate::limits::CONVERSATION_SEQ_MAX;
 use crate::ports::{Cursor, HeldNumber, ListRow, Place, StoreError};
@@ -34,12 +34,13 @@ pub(crate) async fn sends(
     database: &Database,
     sends: &[(&str, &str, &str)],
 ) -> Result<Vec<(usize, HeldNumber)>, StoreError> {
-    let rows: Vec<(i64, i64, i64, i64, i64)> = sqlx::query_as(
-        "SELECT j.key, m.key, m.epoch, m.msg_id, m.ts_ms FROM json_each(?1) j \
-         JOIN conversations c ON c.conv = j.value ->> 0 \
+    let rows: Vec<(i64, i64, i64, i64, i64)> = sqlx::query_as(concat!(
+        "SELECT j.key, m.key, ",
+        epoch!(),
+        ", m.msg_id, m.ts_ms FROM json_each(?1) j JOIN conversations c ON c.conv = j.value ->> 0 \
          JOIN messages m ON m.conv = c.id AND m.sender = j.value ->> 1 AND m.client_msg_id = j.value ->> 2 \
-         ORDER BY j.key, m.reuse",
-    )
+         ORDER BY j.key, m.reuse"
+    ))
     .bind(json_list(&sends)?)
     .fetch_all(&database.readers)
     .await
@@ -70,11 +71,12 @@ pub(crate) async fn sends_before(
     before: u64,
     limit: usize,
 ) -> Result<Vec<RecentSend>, StoreError> {
-    let rows: Vec<(String, String, String, i64, i64, i64, i64)> = sqlx::query_as(
-        "SELECT c.conv, m.sender, m.client_msg_id, m.key, m.epoch, m.msg_id, m.ts_ms \
-         FROM messages m CROSS JOIN conversations c ON c.id = m.conv WHERE m.msg_id < ?1 \
-         ORDER BY m.msg_id DESC LIMIT ?2",
-    )
+    let rows: Vec<(String, String, String, i64, i64, i64, i64)> = sqlx::query_as(concat!(
+        "SELECT c.conv, m.sender, m.client_msg_id, m.key, ",
+        epoch!(),
+        ", m.msg_id, m.ts_ms FROM messages m CROSS JOIN conversations c ON c.id = m.conv WHERE m.msg_id < ?1 \
+         ORDER BY m.msg_id DESC LIMIT ?2"
+    ))
     .bind(signed(before))
     .bind(signed(limit as u64))
     .fetch_all(&database.readers)
@@ -220,11 +222,12 @@ pub(crate) async fn messages_at(
     places: &[(&str, u64)],
 ) -> Result<HashMap<String, Message>, StoreError> {
     type Found = (String, i64, i64, i64, String, String, String, String, String, i64);
-    let rows: Vec<Found> = sqlx::query_as(
-        "SELECT c.conv, m.key, m.epoch, m.msg_id, m.sender, m.client_msg_id, m.kind, m.body, m.enc, m.ts_ms \
-         FROM json_each(?1) j JOIN conversations c ON c.conv = j.value ->> 0 \
-         JOIN messages m ON m.key = (c.id << 32) | (j.value ->> 1)",
-    )
+    let rows: Vec<Found> = sqlx::query_as(concat!(
+        "SELECT c.conv, ",
+        row!(),
+        " FROM json_each(?1) j JOIN conversations c ON c.conv = j.value ->> 0 \
+         JOIN messages m ON m.key = (c.id << 32) | (j.value ->> 1)"
+    ))
     .bind(json_list(&places)?)
     .fetch_all(&database.readers)
     .await

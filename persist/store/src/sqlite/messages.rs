@@ -21,6 +21,28 @@ use super::{Database, failed, signed, unsigned};
 use crate::limits::{CONVERSATION_SEQ_MAX, INSERT_ROWS_MAX};
 use crate::ports::{NumberedMessage, PageFrom, StoreError};
 
+/// The epoch of a message of a table called `m`: that in which it was archived, or the latest that has begun below it.
+/// Its number holds in both, and so places rise with the numbers (see [`crate::ports::Epochs`]).
+macro_rules! epoch {
+    () => {
+        "max(m.epoch, coalesce((SELECT max(f.epoch) FROM epoch_floors f \
+         WHERE f.conv = m.conv AND f.floor < (m.key & 4294967295)), 0))"
+    };
+}
+pub(super) use epoch;
+
+/// The columns of [`Row`] with its key before them, of a table called `m`.
+macro_rules! row {
+    () => {
+        concat!(
+            "m.key, ",
+            crate::sqlite::messages::epoch!(),
+            ", m.msg_id, m.sender, m.client_msg_id, m.kind, m.body, m.enc, m.ts_ms"
+        )
+    };
+}
+pub(super) use row;
+
 /// Rows of one statement, falling: a batch is cut into these.
 const INSERT_SIZES: [usize; 4] = [INSERT_ROWS_MAX, 32, 8, 1];
 const COLUMNS: &str = "key, conv, epoch, msg_id, sender, client_msg_id, reuse, kind, body, enc, ts_ms, archived_ms";
@@ -203,11 +225,9 @@ pub(crate) async fn page(
     let (above, below) = range(conversation, from);
     let rising = matches!(from, PageFrom::After(_));
     let text = if rising {
-        "SELECT key, epoch, msg_id, sender, client_msg_id, kind, body, enc, ts_ms FROM messages \
-         WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3"
+        concat!("SELECT ", row!(), " FROM messages m WHERE m.key > ?1 AND m.key <= ?2 ORDER BY m.key LIMIT ?3")
     } else {
-        "SELECT key, epoch, msg_id, sender, client_msg_id, kind, body, enc, ts_ms FROM messages \
-         WHERE key > ?1 AND key < ?2 ORDER BY key DESC LIMIT ?3"
+        concat!("SELECT ", row!(), " FROM messages m WHERE m.key > ?1 AND m.key < ?2 ORDER BY m.key DESC LIMIT ?3")
     };
     let rows: Vec<Row> = sqlx::query_as(text)
         .bind(above)
@@ -235,10 +255,11 @@ pub(crate) async fn page(
 /// A message by its id, and when it was archived.
 pub(super) async fn by_id(database: &Database, msg_id: u64) -> Result<Option<(Message, u64)>, StoreError> {
     type Found = (String, i64, i64, i64, i64, String, String, String, String, String, i64);
-    let found: Option<Found> = sqlx::query_as(
-        "SELECT c.conv, m.archived_ms, m.key, m.epoch, m.msg_id, m.sender, m.client_msg_id, m.kind, m.body, m.enc, \
-         m.ts_ms FROM messages m JOIN conversations c ON c.id = m.conv WHERE m.msg_id = ?1 LIMIT 1",
-    )
+    let found: Option<Found> = sqlx::query_as(concat!(
+        "SELECT c.conv, m.archived_ms, ",
+        row!(),
+        " FROM messages m JOIN conversations c ON c.id = m.conv WHERE m.msg_id = ?1 LIMIT 1"
+    ))
     .bind(signed(msg_id))
     .fetch_optional(&database.readers)
     .await
