@@ -12,7 +12,8 @@
 //! a `resync`; nothing live is pushed while older messages are outstanding; one page read in flight a
 //! device. A conversation without a track is live: its next message starts one. That is sound because the
 //! shard sees every message of the conversation from the moment the device is attached, or is told of the
-//! first one it missed (`handle_missed`).
+//! first one it missed (`handle_missed`). Among several nodes one of another node may be overtaken by it: a message
+//! from below where a track was started so was perhaps never shown, and the device is told to read (`resync`).
 //!
 //! **Epochs.** Numbers of two epochs cannot be compared: some of the earlier may have become other messages. A
 //! device that meets a later epoch falls behind, keeps its place of the earlier one, and asks for the page with it:
@@ -43,7 +44,28 @@ struct Track {
     sent: Place,
     /// The highest place known to exist; meaningful while not live.
     head: Place,
+    /// If a message started the track: the place before it. Zero if it was told where the device stands.
+    began: Place,
     mode: Mode,
+}
+
+impl Track {
+    /// Live, with everything up to here.
+    fn at(sent: Place) -> Self {
+        Self { sent, head: sent, began: Place::default(), mode: Mode::Live }
+    }
+
+    /// Whether it lies below the message that started the track, and so was perhaps never shown.
+    fn lacks(&self, at: Place) -> bool {
+        at.0 == self.began.0 && at <= self.began && at.1 > 0
+    }
+
+    /// From here on the device reads by itself.
+    fn resync(&mut self, head: Place) {
+        self.mode = Mode::Resync;
+        self.head = self.sent.max(head);
+        self.began = Place::default();
+    }
 }
 
 /// What to do with a live message.
@@ -53,7 +75,7 @@ pub enum Verdict {
     Push,
     /// It was shown already, or a catch-up read will bring it.
     Skip,
-    /// The device reads too slowly: queue a `resync` for the conversation instead.
+    /// The device reads too slowly, or may have missed it: queue a `resync` for the conversation instead.
     Resync,
 }
 
@@ -114,14 +136,15 @@ impl Device {
     /// Where the device stands was told by `handle_backlog` and `handle_unrecovered`; `head_of` is the epoch and
     /// the head that were known then. What passed by since is backlog too.
     pub fn begin(&mut self, head_of: impl Fn(&ConversationId) -> Place) {
+        // Nothing was shown yet, so nothing is to be read again.
         for (conv, (epoch, first, last)) in *self.early.take().unwrap_or_default() {
             let known = head_of(&conv);
             if known.1 == 0 {
-                self.handle_missed(&conv, epoch, first, last);
+                let _ = self.handle_missed(&conv, epoch, first, last);
             } else if (epoch, last) > known {
                 // The track begins at what was known, whatever its epoch.
-                self.track(&conv, known);
-                self.handle_missed(&conv, epoch, first, last);
+                self.tracks.entry_ref(&conv).or_insert_with(|| Track::at(known));
+                let _ = self.handle_missed(&conv, epoch, first, last);
             }
         }
     }
@@ -129,7 +152,7 @@ impl Device {
     /// A backlog, told before anything live of that conversation: everything in `(from, head]` is to come.
     pub fn handle_backlog(&mut self, conv: ConversationId, from: Place, head: Place) {
         if head > from {
-            self.tracks.insert(conv.clone(), Track { sent: from, head, mode: Mode::Behind });
+            self.tracks.insert(conv.clone(), Track { head, mode: Mode::Behind, ..Track::at(from) });
             self.behind.push_back(conv);
         }
     }
@@ -137,13 +160,13 @@ impl Device {
     /// The user joined while connected: everything above `from` is for the device, `head` is there already. Keeps
     /// a track even without backlog, so that a message which passed by meanwhile shows as a gap.
     pub fn handle_joined(&mut self, conv: ConversationId, from: Place, head: Place) {
-        self.tracks.insert(conv.clone(), Track { sent: from, head: from, mode: Mode::Live });
+        self.tracks.insert(conv.clone(), Track::at(from));
         self.handle_backlog(conv, from, head);
     }
 
     /// The client must page by itself; nothing is pushed until its `sync` has reached the head.
     pub fn handle_unrecovered(&mut self, conv: ConversationId, head: Place) {
-        self.tracks.insert(conv, Track { sent: (head.0, 0), head, mode: Mode::Resync });
+        self.tracks.insert(conv, Track { head, mode: Mode::Resync, ..Track::at((head.0, 0)) });
     }
 
     /// A live message that would take `bytes` of a queue that holds `queued`.
@@ -153,6 +176,10 @@ impl Device {
         }
         let track = self.track(conv, before(at));
         match track.mode {
+            Mode::Live if track.lacks(at) => {
+                track.resync(at);
+                Verdict::Resync
+            }
             // One of an epoch that is over has another number now, or will have one.
             Mode::Live if at <= track.sent => Verdict::Skip,
             Mode::Live if at != after(track.sent) => {
@@ -160,8 +187,7 @@ impl Device {
                 Verdict::Skip
             }
             Mode::Live if queued + bytes > DELIVERY_QUEUED_BYTES_MAX => {
-                track.mode = Mode::Resync;
-                track.head = at;
+                track.resync(at);
                 Verdict::Resync
             }
             Mode::Live => {
@@ -185,18 +211,35 @@ impl Device {
         }
     }
 
-    /// The shard could not be told of `first..=head`, or the device has not acknowledged them.
-    pub fn handle_missed(&mut self, conv: &ConversationId, epoch: u64, first: u64, head: u64) {
+    /// The shard could not be told of `first..=head`, or the device has not acknowledged them. True if later ones were
+    /// shown already: then the device is to be told to read.
+    #[must_use]
+    pub fn handle_missed(&mut self, conv: &ConversationId, epoch: u64, first: u64, head: u64) -> bool {
         if self.pass_by(conv, epoch, first, head) {
-            return;
+            return false;
         }
         let (first, head) = ((epoch, first), (epoch, head));
         let track = self.track(conv, before(first));
+        if track.mode == Mode::Live && track.lacks(first) {
+            track.resync(head);
+            return true;
+        }
         if track.mode == Mode::Live && head > track.sent {
             self.fall_behind(conv, head);
         } else {
             track.head = track.head.max(head);
         }
+        false
+    }
+
+    /// The device has not acknowledged `at` for so long that it may not have it. True if it was shown, or skipped, as far
+    /// as is known here: then the device is to be told to read.
+    pub fn handle_unacknowledged(&mut self, conv: &ConversationId, at: Place) -> bool {
+        let Some(track) = self.tracks.get_mut(conv).filter(|track| track.mode == Mode::Live && track.sent >= at) else {
+            return false;
+        };
+        track.resync(at);
+        true
     }
 
     /// The next page to read, if one is due and the queue (of `queued` bytes) has room for it.
@@ -312,7 +355,7 @@ impl Device {
         if self.tracks.len() >= DEVICE_CONVERSATIONS_MAX && !self.tracks.contains_key(conv) {
             self.tracks.retain(|_, track| track.mode != Mode::Live);
         }
-        self.tracks.entry_ref(conv).or_insert_with(|| Track { sent, head: sent, mode: Mode::Live })
+        self.tracks.entry_ref(conv).or_insert_with(|| Track { began: sent, ..Track::at(sent) })
     }
 }
 

@@ -60,6 +60,58 @@ fn a_backlog_is_pushed_before_anything_live() {
 }
 
 #[test]
+fn one_that_was_overtaken_by_the_first_of_a_conversation_makes_the_device_read() {
+    let mut device = Device::default();
+    // Its own ones, 9 and 10, were answered before 1 to 8 came from another node.
+    device.handle_own(&conv(), (2, 9));
+    device.handle_own(&conv(), (2, 10));
+    assert_eq!(device.handle_live(&conv(), (2, 9), 10, 0), Verdict::Skip, "shown before");
+    assert_eq!(device.handle_live(&conv(), (2, 1), 10, 0), Verdict::Resync);
+    assert_eq!(device.handle_live(&conv(), (2, 2), 10, 0), Verdict::Skip);
+    device.handle_synced(&conv(), 2, 10, true);
+    assert_eq!(device.handle_live(&conv(), (2, 3), 10, 0), Verdict::Skip, "once");
+    assert_eq!(device.handle_live(&conv(), (2, 11), 10, 0), Verdict::Push);
+    // Where the device stands was told: what lies below it has.
+    let mut told = Device::default();
+    told.handle_joined(conv(), (2, 9), (2, 9));
+    assert_eq!(told.handle_live(&conv(), (2, 8), 10, 0), Verdict::Skip);
+}
+
+#[test]
+fn what_passes_by_while_a_backlog_is_told_does_not_end_it() {
+    let mut device = Device::default();
+    device.hold();
+    assert_eq!(device.handle_live(&conv(), (2, 1_613), 10, 0), Verdict::Skip);
+    device.handle_backlog(conv(), (2, 130), (2, 1_612));
+    device.begin(|_| (2, 1_612));
+    assert_eq!(device.next_page(0), Some(PageRequest { conv: conv(), after: (2, 130) }));
+}
+
+#[test]
+fn what_was_lost_below_the_first_that_was_shown_makes_the_device_read() {
+    let mut device = Device::default();
+    assert_eq!(device.handle_live(&conv(), (2, 9), 10, 0), Verdict::Push);
+    assert!(!device.handle_missed(&conv(), 2, 9, 9));
+    assert!(device.handle_missed(&conv(), 2, 1, 9));
+    assert!(!device.handle_missed(&conv(), 2, 1, 9), "it has been told");
+    device.handle_synced(&conv(), 2, 9, true);
+    assert!(!device.handle_missed(&conv(), 2, 1, 9));
+    assert_eq!(device.handle_live(&conv(), (2, 10), 10, 0), Verdict::Push);
+}
+
+#[test]
+fn what_was_shown_and_is_not_acknowledged_is_to_be_read() {
+    let mut device = Device::default();
+    assert!(!device.handle_unacknowledged(&conv(), (1, 5)));
+    assert_eq!(device.handle_live(&conv(), (1, 5), 10, 0), Verdict::Push);
+    assert!(!device.handle_unacknowledged(&conv(), (1, 6)), "it was never shown");
+    assert!(device.handle_unacknowledged(&conv(), (1, 5)));
+    assert!(!device.handle_unacknowledged(&conv(), (1, 5)), "it has been told");
+    device.handle_synced(&conv(), 1, 5, true);
+    assert_eq!(device.handle_live(&conv(), (1, 6), 10, 0), Verdict::Push);
+}
+
+#[test]
 fn a_device_that_does_not_read_is_told_once_and_resumes_after_its_sync() {
     let mut device = Device::default();
     assert_eq!(device.handle_live(&conv(), (1, 1), 10, 0), Verdict::Push);
@@ -179,7 +231,7 @@ proptest! {
                 Step::Lost(count) => {
                     let first = head + 1;
                     head += u64::from(count);
-                    device.handle_missed(&conv(), 1, first, head);
+                    prop_assert!(!device.handle_missed(&conv(), 1, first, head), "nothing overtook another");
                 }
                 Step::Page { size } => {
                     if paging.is_none() { paging = device.next_page(queued); }

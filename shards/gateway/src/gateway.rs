@@ -283,6 +283,10 @@ impl Gateways for Handle {
 
 #[async_trait]
 impl PeerHandler for Handle {
+    fn meet(&self, _peer: &NodeRun) {
+        self.live.met.notify_one();
+    }
+
     fn hear(&self, _from: &NodeRun, word: Word) {
         if self.words.try_send(word).is_err() {
             self.uplink.unheard.fetch_add(1, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ringway_ring::tls::TlsConfig;
+use tokio::sync::Notify;
 
 use crate::config::LiveConfig;
 
@@ -22,6 +23,8 @@ pub(crate) struct Live {
     pub(crate) draining: AtomicBool,
     /// Where other nodes take clients, the least loaded first.
     elsewhere: ArcSwap<Vec<String>>,
+    /// Another node has connected.
+    pub(crate) met: Notify,
 }
 
 impl Live {
@@ -33,6 +36,7 @@ impl Live {
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             elsewhere: ArcSwap::default(),
+            met: Notify::new(),
         }
     }
 

@@ -139,7 +139,12 @@ pub(crate) enum ToShard {
     /// A batch that another node has committed, for the conversation's home; its messages carry their numbers.
     Arrived { conv: ConversationId, messages: Vec<Message>, audience: Audience },
     /// Where a device stands, after pushes may have been lost.
-    Standings { connection: u64, standings: Vec<(ConversationId, Standing)> },
+    Standings {
+        connection: u64,
+        standings: Vec<(ConversationId, Standing)>,
+        /// What it should have acknowledged long ago and has not.
+        unacknowledged: Option<(ConversationId, Place)>,
+    },
     /// All cached permissions are void.
     ForgetPermissions,
     /// A command failed at its hub.

@@ -16,6 +16,10 @@ pub(crate) enum Station {
     Logged,
     /// It has its number.
     Numbered,
+    /// It was said to other nodes that hold somebody of its conversation; `who` counts them.
+    Told,
+    /// Another node has said it.
+    Arrived,
     /// The hub gave it to the shards.
     Fanned,
     /// The sender's `sent` was queued.

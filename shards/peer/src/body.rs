@@ -147,6 +147,7 @@ bodies! {
     Traced(String) = TRACED;
     AreOnline(Vec<String>) = ARE_ONLINE;
     ;
+    Missed = MISSED;
     Ping = PING;
     Resync = RESYNC;
     Done = DONE;

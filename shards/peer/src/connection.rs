@@ -37,7 +37,7 @@ pub(crate) async fn serve(greeted: Greeted, served: &Arc<Served>, stop: &mut wat
     let desk = Arc::new(Desk {
         served: Arc::clone(served),
         peer,
-        queue: Queue::new(limits.queue_bytes_max),
+        queue: Queue::new(limits.queue_bytes_max, None),
         asks: Arc::new(Semaphore::new(limits.asks_max)),
         stopping: AtomicBool::new(false),
     });

@@ -29,6 +29,7 @@ impl From<&Word> for Body {
             Word::Nudge { uid, conv, epoch, head } => {
                 Self::Nudge(NudgeV1 { uid: uid.clone(), conv: conv.clone(), epoch: *epoch, head: *head })
             }
+            Word::Missed => Self::Missed,
         }
     }
 }
@@ -56,6 +57,7 @@ impl TryFrom<Body> for Word {
             Body::Nudge(nudge) => {
                 Ok(Self::Nudge { uid: nudge.uid, conv: nudge.conv, epoch: nudge.epoch, head: nudge.head })
             }
+            Body::Missed => Ok(Self::Missed),
             _ => Err(BodyError::Unknown(kind)),
         }
     }

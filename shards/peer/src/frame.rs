@@ -39,6 +39,7 @@ pub(crate) mod kind {
     pub(crate) const TRANSIENT: u8 = 17;
     pub(crate) const KICK: u8 = 18;
     pub(crate) const NUDGE: u8 = 19;
+    pub(crate) const MISSED: u8 = 20;
     pub(crate) const PING: u8 = 64;
     pub(crate) const SIGNAL: u8 = 65;
     pub(crate) const RESYNC: u8 = 66;

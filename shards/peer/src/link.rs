@@ -31,6 +31,7 @@ use crate::greet::{self, Greeted};
 use crate::key::PeerKey;
 use crate::limits::{PeerLimits, STEADY};
 use crate::open::Open;
+use crate::queue::Outgoing;
 use crate::stream::{Session, SessionReader, write_queue};
 use crate::sync::lock;
 use crate::words::Reply;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) key: PeerKey,
     pub(crate) limits: PeerLimits,
     pub(crate) counters: LinkCounters,
+    /// See [`crate::queue`].
+    pub(crate) amends: Option<Outgoing>,
     /// Counts up whenever a link begins or ceases to stand.
     pub(crate) changes: watch::Sender<u64>,
 }
@@ -122,7 +125,7 @@ impl Link {
         let Greeted { reader, writer, version, outgoing, incoming, .. } = greeted;
         let limits = shared.limits;
         let session = Session { version, limits };
-        let open = Arc::new(Open::new(limits.queue_bytes_max, limits.asks_max));
+        let open = Arc::new(Open::new(limits.queue_bytes_max, limits.asks_max, shared.amends.clone()));
         let standing = Standing::begin(self, shared, &open);
         tracing::info!(node = self.run.node, boot = self.run.boot, version, "a peer link stands");
         let mut reader = reader.begin(session, incoming);

@@ -57,8 +57,24 @@ impl PeerLinks {
     /// Outside of a tokio runtime, on which the links will run.
     #[must_use]
     pub fn new(identity: NodeRun, key: PeerKey, limits: PeerLimits) -> Self {
+        Self::start(identity, key, limits, None)
+    }
+
+    /// As [`PeerLinks::new`]; and each link says [`Word::Missed`] when it begins to stand, because nobody knows what
+    /// was said to the node before, and again after words that found its queue full.
+    ///
+    /// # Panics
+    /// As [`PeerLinks::new`].
+    #[must_use]
+    pub fn with_amends(identity: NodeRun, key: PeerKey, limits: PeerLimits) -> Self {
+        let missed = Body::from(&Word::Missed);
+        let amends = Outgoing { kind: missed.kind(), request: 0, body: Bytes::from_owner(missed.encode()) };
+        Self::start(identity, key, limits, Some(amends))
+    }
+
+    fn start(identity: NodeRun, key: PeerKey, limits: PeerLimits, amends: Option<Outgoing>) -> Self {
         let counters = LinkCounters::default();
-        let shared = Shared { identity, key, limits, counters, changes: watch::Sender::new(0) };
+        let shared = Shared { identity, key, limits, counters, amends, changes: watch::Sender::new(0) };
         Self { shared: Arc::new(shared), table: Mutex::default(), runtime: Handle::current() }
     }
 
@@ -82,12 +98,12 @@ impl PeerLinks {
             // A link that ended while its node was not listed begins anew.
             let over = table.links.get(&node.run).is_some_and(|entry| entry.task.is_finished());
             if moved || over || !table.links.contains_key(&node.run) {
-                table.links.insert(node.run.clone(), self.start(node));
+                table.links.insert(node.run.clone(), self.begin(node));
             }
         }
     }
 
-    fn start(&self, node: &Node) -> Entry {
+    fn begin(&self, node: &Node) -> Entry {
         let link = Arc::new(Link::new(node.run.clone(), node.peer.clone()));
         let (stop, stopped) = watch::channel(false);
         let task = self.runtime.spawn(Arc::clone(&link).run(Arc::clone(&self.shared), stopped));

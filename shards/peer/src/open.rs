@@ -54,8 +54,9 @@ impl Drop for Asked {
 }
 
 impl Open {
-    pub(crate) fn new(queue_bytes_max: usize, asks_max: usize) -> Self {
-        Self { queue: Queue::new(queue_bytes_max), asks: Mutex::default(), heard: Mutex::new(Instant::now()), asks_max }
+    pub(crate) fn new(queue_bytes_max: usize, asks_max: usize, amends: Option<Outgoing>) -> Self {
+        let queue = Queue::new(queue_bytes_max, amends);
+        Self { queue, asks: Mutex::default(), heard: Mutex::new(Instant::now()), asks_max }
     }
 
     /// Queues an ask.
@@ -124,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn asks_are_bounded_and_a_dropped_one_gives_its_place_free() {
-        let open = Arc::new(Open::new(1_000_000, 2));
+        let open = Arc::new(Open::new(1_000_000, 2, None));
         let ask = || open.ask(kind::RESYNC, Bytes::new());
         let (first, second) = (ask().unwrap(), ask().unwrap());
         assert_eq!(ask().unwrap_err(), PeerError::Busy);
@@ -140,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_ask_that_finds_no_room_leaves_nothing_behind() {
-        let open = Arc::new(Open::new(10, 1));
+        let open = Arc::new(Open::new(10, 1, None));
         for _ in 0..2 {
             assert_eq!(open.ask(kind::ONLINE, Bytes::from(vec![0; 100])).unwrap_err(), PeerError::Busy);
         }

@@ -3,6 +3,9 @@
 //! Any task pushes; the connection's writer alone takes. A word that does not fit is dropped and the caller told; an
 //! ask has twice the room, so that words do not push asks out; an answer always fits, because as many asks are read
 //! as the server has bounds for. A `take` that is dropped has taken nothing.
+//!
+//! **Amends.** A queue that was given amends says them first, as nobody knows what was said before it was there, and
+//! again, once all that waits is taken, if a word did not fit.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -45,23 +48,31 @@ pub(crate) struct Queue {
     /// Something was taken.
     taken: Notify,
     bytes_max: usize,
+    amends: Option<Outgoing>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     frames: VecDeque<Outgoing>,
     bytes: usize,
+    /// Words were lost, and amends are to be made.
+    lacking: bool,
     closed: bool,
 }
 
 impl Queue {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { state: Mutex::default(), pushed: Notify::new(), taken: Notify::new(), bytes_max }
+    pub(crate) fn new(bytes_max: usize, amends: Option<Outgoing>) -> Self {
+        let state = State { lacking: amends.is_some(), ..State::default() };
+        Self { state: Mutex::new(state), pushed: Notify::new(), taken: Notify::new(), bytes_max, amends }
     }
 
     /// Queues a word, or refuses it.
     pub(crate) fn push_word(&self, frame: Outgoing) -> Result<(), NotQueued> {
-        self.push(frame, self.bytes_max, false)
+        let pushed = self.push(frame, self.bytes_max, false);
+        if pushed == Err(NotQueued::Full) && self.amends.is_some() {
+            lock(&self.state).lacking = true;
+        }
+        pushed
     }
 
     /// Queues an ask, or refuses it.
@@ -105,7 +116,11 @@ impl Queue {
         loop {
             {
                 let mut state = lock(&self.state);
-                let taken = state.take(bytes_max);
+                let mut taken = state.take(bytes_max);
+                if state.lacking && state.frames.is_empty() {
+                    state.lacking = false;
+                    taken.extend(self.amends.clone());
+                }
                 if !taken.is_empty() || state.closed {
                     drop(state);
                     self.taken.notify_one();
@@ -179,7 +194,7 @@ mod tests {
 
     #[test]
     fn words_are_refused_first_then_asks_and_answers_never() {
-        let queue = Queue::new(2 * HEADER_BYTES);
+        let queue = Queue::new(2 * HEADER_BYTES, None);
         assert_eq!(queue.push_word(frame(1, 0)), Ok(()));
         assert_eq!(queue.push_word(frame(2, 0)), Ok(()));
         assert_eq!(queue.push_word(frame(3, 0)), Err(NotQueued::Full));
@@ -193,8 +208,23 @@ mod tests {
     }
 
     #[test]
+    fn amends_are_made_first_and_after_what_did_not_fit() {
+        let queue = Queue::new(2 * HEADER_BYTES, Some(frame(99, 0)));
+        let take = |bytes| queue.take(bytes).now_or_never().map(|taken| requests(&taken));
+        assert_eq!(take(usize::MAX), Some(vec![99]));
+        assert_eq!(take(usize::MAX), None);
+        for request in 1..4 {
+            let _ = queue.push_word(frame(request, 0));
+        }
+        assert_eq!(take(1), Some(vec![1]));
+        assert_eq!(take(1), Some(vec![2, 99]));
+        queue.push_word(frame(4, 0)).unwrap();
+        assert_eq!(take(usize::MAX), Some(vec![4]));
+    }
+
+    #[test]
     fn a_closed_queue_gives_what_it_has_and_then_ends() {
-        let queue = Queue::new(1_000);
+        let queue = Queue::new(1_000, None);
         assert!(queue.take(1).now_or_never().is_none());
         queue.push_word(frame(1, 0)).unwrap();
         queue.close();
@@ -208,7 +238,7 @@ mod tests {
         fn order_and_bytes_are_kept_whatever_is_pushed_and_taken(
             steps in prop::collection::vec((0..400_usize, any::<bool>()), 1..200),
         ) {
-            let queue = Queue::new(2_000);
+            let queue = Queue::new(2_000, None);
             let (mut accepted, mut seen, mut waiting) = (Vec::new(), Vec::new(), 0);
             for (request, (size, take)) in steps.into_iter().enumerate() {
                 if take {

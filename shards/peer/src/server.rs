@@ -34,6 +34,9 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// What a node does with what peers say.
 #[async_trait]
 pub trait PeerHandler: Send + Sync + 'static {
+    /// A peer has proved itself, and will say and ask from now on. It may be new to this node.
+    fn meet(&self, _peer: &NodeRun) {}
+
     /// A word, in the order said on its link. It must not block: nothing else of that link is heard meanwhile.
     fn hear(&self, from: &NodeRun, word: Word);
 
@@ -193,6 +196,7 @@ impl Served {
         };
         let (node, boot) = (greeted.peer.node.clone(), greeted.peer.boot);
         tracing::info!(node, boot, %address, version = greeted.version, "a peer is connected");
+        self.handler.meet(&greeted.peer);
         let why = connection::serve(greeted, &self, &mut stop).await;
         drop(place);
         if self.count_bad(&why) {

@@ -32,6 +32,9 @@ pub enum Word {
         /// Highest sequence there is.
         head: u64,
     },
+    /// Words before this one were lost: whoever hears it reads where its devices stand. The link itself says it
+    /// (see [`crate::PeerLinks::with_amends`]).
+    Missed,
 }
 
 /// Numbered messages of one conversation and one epoch.

@@ -111,7 +111,7 @@ impl Process for Node {
         let id_floor = awaited(board, "mysql", |_: &StoreError| true, floor).await?;
 
         let Own { run, tokens, peers, peer_listener, ws } = own;
-        let links = Arc::new(PeerLinks::new(run.clone(), peers.clone(), PeerLimits::DEFAULT));
+        let links = Arc::new(PeerLinks::with_amends(run.clone(), peers.clone(), PeerLimits::DEFAULT));
         let cluster = Cluster {
             run: run.clone(),
             peer: plan::peer_address(config, peer_listener.local_addr()?),

@@ -44,7 +44,7 @@ mod tests {
         assert_ne!(kept.address.port(), 0);
         assert!(std::net::TcpListener::bind(kept.address).is_err(), "somebody else could take it");
         assert!(TcpStream::connect(kept.address).is_err(), "it takes connections");
-        let listeners = ringway_ring::listener::bind_all(kept.address, 2, 8).unwrap();
+        let listeners = ringway_ring::listener::bind_all(kept.address, 2, 64).unwrap();
         for _ in 0..16 {
             TcpStream::connect(kept.address).unwrap();
         }

@@ -146,10 +146,21 @@ impl Shard {
     }
 
     /// Where one device stands, told without being asked: pushes to it may have been lost.
-    pub(super) fn handle_standings(&mut self, key: u64, standings: &[(ConversationId, Standing)]) {
+    pub(super) fn handle_standings(
+        &mut self,
+        key: u64,
+        standings: &[(ConversationId, Standing)],
+        unacknowledged: Option<(ConversationId, Place)>,
+    ) {
         for (conv, at) in standings {
             let known = at.device_cursor.or(at.user_cursor).unwrap_or(at.floor).max(at.floor);
             self.nudge(key, conv, known, (at.epoch, at.head));
+        }
+        if let Some((conv, at)) = unacknowledged
+            && let Some(connection) = self.connection(key).filter(|connection| connection.session.is_active())
+            && connection.device.handle_unacknowledged(&conv, at)
+        {
+            self.tell_resync(key, &conv);
         }
     }
 
@@ -158,7 +169,9 @@ impl Shard {
         if head.1 <= after || (conv.is_group() && !connection.groups.contains(conv)) {
             return;
         }
-        connection.device.handle_missed(conv, head.0, after + 1, head.1);
+        if connection.device.handle_missed(conv, head.0, after + 1, head.1) {
+            self.tell_resync(key, conv);
+        }
         self.pump_backlog(key);
     }
 

@@ -144,7 +144,9 @@ impl Shard {
     pub(super) fn handle_missed(&mut self, conv: &ConversationId, epoch: u64, first: u64, head: u64) {
         for key in self.audience(conv) {
             if let Some(connection) = self.connection(key) {
-                connection.device.handle_missed(conv, epoch, first, head);
+                if connection.device.handle_missed(conv, epoch, first, head) {
+                    self.tell_resync(key, conv);
+                }
                 self.pump_backlog(key);
             }
         }

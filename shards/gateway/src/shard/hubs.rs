@@ -83,6 +83,10 @@ impl Shard {
             Home::new(conv.clone(), now_ms)
         });
         let delivery = home.hub.handle_arrived(messages, audience.formats, now_ms);
+        let hash = conv.stable_hash();
+        for item in &delivery.items {
+            self.note(Station::Arrived, item.msg_id, hash, item.seq, 0);
+        }
         self.metrics.counters.arrived.add(delivery.items.len() as u64);
         self.put_in_order(Arc::new(delivery), audience);
     }

@@ -72,7 +72,9 @@ impl Shard {
             ToShard::Deliver(delivery) => self.show(&delivery),
             ToShard::Missed { conv, epoch, first, head } => self.handle_missed(&conv, epoch, first, head),
             ToShard::Arrived { conv, messages, audience } => self.handle_arrived(&conv, messages, audience),
-            ToShard::Standings { connection, standings } => self.handle_standings(connection, &standings),
+            ToShard::Standings { connection, standings, unacknowledged } => {
+                self.handle_standings(connection, &standings, unacknowledged);
+            }
             ToShard::ForgetPermissions => self.forget_permissions(),
             ToShard::Refuse { origin, code } => self.refuse(origin, code),
             ToShard::Transient(push) => self.show_transient(&push),

@@ -8,14 +8,17 @@
 //!
 //! **Why nobody misses a message.** A session is entered before its standing is read, and holders are asked
 //! after a batch has its numbers: either the batch is in the standing, or its node is among the holders. What is
-//! lost on the way (a link that breaks, routes that a store forgot) shows to the device as a gap, or is told by
-//! `stand_anew` and by the daemon's nudges.
+//! lost on the way (a link that breaks or is not there yet, routes that a store forgot) shows to the device as a gap,
+//! or is found when a link that stands (again) says so, and by the daemon's nudges: `stand_anew`.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ringway_engine::catchup::Standing;
+use ringway_engine::conversation::Number;
+use ringway_engine::delivery::Place;
 use ringway_engine::devices::KickReason;
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_peer::{Deliver, DeliverItem, TransientPush, TransientTo as PeerTo, Word};
@@ -28,6 +31,7 @@ use super::routes::Entry;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::mail::{ConnectionRef, ToShard, Transient, TransientTo};
+use crate::trace::{Hop, Station};
 
 /// Entries of this node stay for this long without being renewed.
 const ROUTE_TTL_MS: u64 = 90_000;
@@ -41,6 +45,18 @@ const CHUNK: usize = 1_000;
 const LEAVE_MS: u64 = 20;
 /// Standings read at the same time when all are read anew.
 const STANDINGS_AT_ONCE: usize = 32;
+
+/// Whether the standings of all devices are being read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum StandingAnew {
+    /// No.
+    #[default]
+    No,
+    /// To be read, also if they are being read now.
+    Asked,
+    /// Being read.
+    Looking,
+}
 
 impl Uplink {
     fn cluster(&self) -> Option<&Cluster> {
@@ -127,6 +143,15 @@ impl Uplink {
                 let told = cluster.links.say_all(&others, &Word::Deliver(deliver));
                 self.metrics.counters.told_nodes.add(told as u64);
             }
+            self.note_told(batch, others.len() as u64);
+        }
+    }
+
+    fn note_told(&self, batch: &Numbers, nodes: u64) {
+        let (at_us, conv) = (clock::unix_us(), batch.conv.stable_hash());
+        let mut state = self.state.borrow_mut();
+        for &Number { msg_id, seq, .. } in &batch.numbers {
+            state.trace.note(Hop { at_us, station: Station::Told, msg_id, conv, seq, who: nodes, shard: u16::MAX });
         }
     }
 
@@ -174,11 +199,12 @@ impl Uplink {
                 }
             }
             // Where the devices stand is read, rather than believed: the word may be old.
-            Word::Nudge { uid, .. } => {
-                let Ok(uid) = Uid::parse(&uid) else { return };
+            Word::Nudge { uid, conv, epoch, head } => {
+                let (Ok(uid), Ok(conv)) = (Uid::parse(&uid), ConversationId::parse(&conv)) else { return };
                 let sessions = self.state.borrow().routes.attached_of(&uid);
-                tokio::task::spawn_local(Rc::clone(self).stand_anew(sessions));
+                tokio::task::spawn_local(Rc::clone(self).stand_anew(sessions, Some((conv, (epoch, head)))));
             }
+            Word::Missed => self.all_stand_anew(),
         }
     }
 
@@ -231,7 +257,8 @@ impl Uplink {
                 Ok(nodes) => self.link(&cluster, nodes),
                 Err(error) => tracing::warn!(%error, "the nodes could not be read"),
             }
-            tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+            // A node that has just come looks for this one: it is linked to at once, as its clients come soon.
+            let _ = tokio::time::timeout(Duration::from_millis(LOOK_MS), self.live.met.notified()).await;
         }
     }
 
@@ -281,25 +308,54 @@ impl Uplink {
             tracing::warn!(%error, "this node could not enter its routes again yet");
             return;
         }
-        let sessions = self.state.borrow().routes.attached();
-        tokio::task::spawn_local(self.stand_anew(sessions));
+        self.all_stand_anew();
     }
 
-    /// Reads where devices here stand, and tells their shards.
-    async fn stand_anew(self: Rc<Self>, sessions: Vec<(ConnectionRef, Entry)>) {
+    /// Pushes from elsewhere may have been lost: looks at all devices here. While it looks, it is asked once for all
+    /// that would have it look again.
+    pub(super) fn all_stand_anew(self: &Rc<Self>) {
+        let asked = std::mem::replace(&mut self.state.borrow_mut().standing_anew, StandingAnew::Asked);
+        if asked != StandingAnew::No {
+            return;
+        }
+        let this = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            while this.state.borrow().standing_anew == StandingAnew::Asked {
+                let sessions = {
+                    let mut state = this.state.borrow_mut();
+                    state.standing_anew = StandingAnew::Looking;
+                    state.routes.attached()
+                };
+                Rc::clone(&this).stand_anew(sessions, None).await;
+            }
+            this.state.borrow_mut().standing_anew = StandingAnew::No;
+        });
+    }
+
+    /// Reads where devices here stand, and tells their shards. `nudged`: what they have not acknowledged for long.
+    async fn stand_anew(
+        self: Rc<Self>,
+        sessions: Vec<(ConnectionRef, Entry)>,
+        nudged: Option<(ConversationId, Place)>,
+    ) {
         for chunk in sessions.chunks(STANDINGS_AT_ONCE) {
-            let reads = chunk.iter().map(|(to, entry)| async {
-                let read = self.ports.state.points(&entry.uid, &entry.device, clock::unix_ms()).await;
-                match read {
-                    Ok(points) => {
-                        let (connection, standings) = (to.connection, points.into_iter().map(standing).collect());
-                        self.tell(to.shard, ToShard::Standings { connection, standings });
-                    }
-                    Err(error) => tracing::warn!(%error, "where a device stands could not be read anew"),
-                }
-            });
+            let reads = chunk.iter().map(|(to, entry)| self.stand(*to, entry, nudged.as_ref()));
             futures_util::future::join_all(reads).await;
         }
+    }
+
+    async fn stand(&self, to: ConnectionRef, entry: &Entry, nudged: Option<&(ConversationId, Place)>) {
+        let points = match self.ports.state.points(&entry.uid, &entry.device, clock::unix_ms()).await {
+            Ok(points) => points,
+            Err(error) => return tracing::warn!(%error, "where a device stands could not be read anew"),
+        };
+        let standings: Vec<(ConversationId, Standing)> = points.into_iter().map(standing).collect();
+        let lacks = |(conv, at): &&(ConversationId, Place)| {
+            let now = standings.iter().find(|(of, _)| of == conv).map(|(_, now)| now);
+            now.is_some_and(|now| (now.epoch, now.device_cursor.or(now.user_cursor).unwrap_or(0)) < *at)
+        };
+        let unacknowledged = nudged.filter(lacks).cloned();
+        self.tell(to.shard, ToShard::Standings { connection: to.connection, standings, unacknowledged });
     }
 
     /// Says that this run has ended.

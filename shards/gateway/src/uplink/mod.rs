@@ -26,6 +26,7 @@ mod signals;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
@@ -108,6 +109,7 @@ struct State {
     seated: HashSet<ConversationId, RandomState>,
     /// Routes of sessions that have ended, to be removed.
     leaving: Vec<Route>,
+    standing_anew: cluster::StandingAnew,
     /// The other nodes.
     nodes: Vec<NodeRun>,
 }
@@ -127,6 +129,7 @@ pub(crate) async fn run(parts: UplinkParts) {
         sessions: 0,
         seated: HashSet::default(),
         leaving: Vec::new(),
+        standing_anew: cluster::StandingAnew::default(),
         nodes: Vec::new(),
     };
     let uplink = Rc::new(Uplink { ports, live, metrics, boot, state: RefCell::new(state), flush: Notify::new() });
@@ -142,9 +145,14 @@ pub(crate) async fn run(parts: UplinkParts) {
     tokio::task::spawn_local(Rc::clone(&uplink).sing());
     let hearing = Rc::clone(&uplink);
     tokio::task::spawn_local(async move {
-        let mut heard = Vec::new();
+        let (mut heard, mut unheard) = (Vec::new(), 0);
         while words.recv_many(&mut heard, TURN_MAX).await > 0 {
             heard.drain(..).for_each(|word| hearing.hear(word));
+            // Some found no room here: their devices look for what those told.
+            let dropped = hearing.metrics.unheard.load(Ordering::Relaxed);
+            if std::mem::replace(&mut unheard, dropped) != dropped {
+                hearing.all_stand_anew();
+            }
             // Others get their turn in between.
             tokio::task::yield_now().await;
         }

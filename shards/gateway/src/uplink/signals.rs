@@ -208,11 +208,11 @@ impl Uplink {
     /// Hops from every thread, in order of time.
     async fn trace(&self, msg_id: u64) -> Vec<Hop> {
         let mut hops = self.state.borrow().trace.find(msg_id, 0, 0);
-        let seq = hops.iter().map(|hop| hop.seq).max().unwrap_or(0);
         let shards = self.state.borrow().shards.len() as u16;
-        // The hub's hops tell the conversation; acknowledgements are looked for by it.
+        // The hub's hops tell conversation and number; acknowledgements are looked for by them.
         for conv in [None, Some(())] {
             let hash = hops.iter().map(|hop| hop.conv).find(|hash| *hash != 0).unwrap_or(0);
+            let seq = hops.iter().map(|hop| hop.seq).max().unwrap_or(0);
             if conv.is_some() {
                 hops.retain(|hop| hop.shard == u16::MAX);
             }

@@ -1,11 +1,14 @@
 //! Links between a process and nodes: what is said arrives, in order, again after a break.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_peer::{Ask, PeerError, PeerLimits, Reply, TransientPush, TransientTo, Word};
+use ringway_peer::{Ask, PeerError, PeerLimits, PeerLinks, Reply, TransientPush, TransientTo, Word};
 use ringway_store::ports::{ServerMessage, Signal};
 
-use crate::harness::{Listening, Mood, check_alive, count, deliver, limits, linked, node, nudge, run, sent, until};
+use crate::harness::{
+    Listening, Mood, check_alive, count, deliver, key, limits, linked, node, nudge, run, sent, until,
+};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -88,6 +91,21 @@ async fn a_word_to_several_nodes_reaches_those_that_are_linked() {
         until("the word", || listening.heard.heads() == [3]).await;
     }
     assert_eq!((count(&links.counters().words), count(&links.counters().words_dropped)), (2, 1));
+}
+
+#[tokio::test]
+async fn each_time_a_link_begins_to_stand_it_says_that_words_were_lost() {
+    let listening = Listening::start(run("gateway-1", 1), limits());
+    let links = PeerLinks::with_amends(run("gateway-2", 1), key(), limits());
+    links.set_nodes(&[listening.node()]);
+    until("a link", || links.linked(&listening.run)).await;
+    assert!(links.say(&listening.run, nudge(1)));
+    until("both words", || listening.heard.words() == [Word::Missed, nudge(1)]).await;
+    let (heard, address) = (Arc::clone(&listening.heard), listening.server.address());
+    listening.server.close().await;
+    let again = Listening::start_at(run("gateway-1", 1), limits(), address);
+    until("the word again", || again.heard.words() == [Word::Missed]).await;
+    assert_eq!(heard.words().len(), 2);
 }
 
 #[tokio::test]
