@@ -26,8 +26,9 @@ users() {
     local hash
     hash=$(tr -d '\n' < secrets/redis.password | sha256sum | cut -d' ' -f1)
     echo 'user default reset'
-    echo "user ringway on #$hash resetkeys ~im:* resetchannels -@all +@connection +cluster|slots +info +evalsha" \
-        '+script|load +get +set +del +pexpire +hget +hmget +hset +hdel +hgetall +@sortedset +sadd +srem +smembers +spop'
+    echo "user ringway on #$hash resetkeys ~im:* resetchannels -@all +@connection +info +role +cluster|slots" \
+        '+cluster|info +eval +evalsha +time +get +set +del +pexpire +pexpireat +hget +hmget +hset +hdel +hlen +hvals' \
+        '+hgetall +hrandfield +@sortedset +sadd +srem +scard +smembers +srandmember'
     echo "user replica on #$hash resetkeys resetchannels -@all +psync +replconf +ping"
     echo "user sentinel on #$hash resetkeys allchannels -@all +multi +slaveof +ping +exec +subscribe +config|rewrite" \
         '+role +publish +info +client|setname +client|kill +script|kill'

@@ -18,6 +18,7 @@ use axum::routing::get;
 use ringway_engine::errors::ErrorCode;
 use ringway_store::ports::{Archive, Gateways};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::auth::bearer;
 use crate::body::{Segments, json};
@@ -37,6 +38,8 @@ pub struct Admin {
     pub archive: Later<dyn Archive>,
     /// Why the process is not ready; empty when nothing speaks against it.
     pub not_ready: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// What the process's own parts remember of a message beside the gateways: JSON arrays of hops.
+    pub hops: Box<dyn Fn(u64) -> Vec<String> + Send + Sync>,
     /// Prometheus texts of the process's parts.
     pub metrics: Box<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The counters of all listeners of the process.
@@ -60,7 +63,7 @@ struct Readiness {
 #[derive(Serialize)]
 struct Trace {
     msg_id: String,
-    hops: serde_json::Value,
+    hops: Vec<Value>,
     archived: Option<Archived>,
 }
 
@@ -123,12 +126,23 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
+/// Hops of several arrays, oldest first.
+fn merged(arrays: impl Iterator<Item = String>) -> serde_json::Result<Vec<Value>> {
+    let mut hops = Vec::new();
+    for array in arrays {
+        hops.extend(serde_json::from_str::<Vec<Value>>(&array)?);
+    }
+    hops.sort_by_key(|hop| hop.get("at_us").and_then(Value::as_u64).unwrap_or(u64::MAX));
+    Ok(hops)
+}
+
 async fn trace(State(admin): State<Arc<Admin>>, Segments(msg_id): Segments<String>) -> Result<Response, Problem> {
     let id = msg_id.parse::<u64>().map_err(|_| Problem::invalid("a message id is a decimal number"))?;
-    let hops = match admin.gateways.get() {
-        Some(gateways) => serde_json::from_str(&gateways.trace(id).await).map_err(Problem::internal)?,
-        None => serde_json::Value::Array(Vec::new()),
+    let of_gateways = match admin.gateways.get() {
+        Some(gateways) => Some(gateways.trace(id).await),
+        None => None,
     };
+    let hops = merged((admin.hops)(id).into_iter().chain(of_gateways)).map_err(Problem::internal)?;
     let found = match admin.archive.get() {
         Some(archive) => archive.message(id).await?,
         None => None,

@@ -13,6 +13,8 @@ const NUMBERED_AT_ONCE: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
     pub(crate) messages: Vec<Arc<MessageEvent>>,
+    /// Where each of them was read.
+    pub(crate) offsets: Vec<LogOffset>,
     pub(crate) reads: Vec<ReadEvent>,
     pub(crate) dead_letters: Vec<DeadLetter>,
     /// The first record.
@@ -37,7 +39,10 @@ pub(crate) fn decode(records: &[LogRecord]) -> Decoded {
         decoded.first_offset.get_or_insert(record.offset);
         decoded.next_offset = LogOffset(record.offset.0 + 1);
         match understand(record) {
-            Ok(Event::Message(event)) => decoded.messages.push(Arc::new(event)),
+            Ok(Event::Message(event)) => {
+                decoded.messages.push(Arc::new(event));
+                decoded.offsets.push(record.offset);
+            }
             Ok(Event::Read(event)) => decoded.reads.push(event),
             Err(reason) => {
                 let (offset, bytes) = (record.offset, record.bytes.clone());

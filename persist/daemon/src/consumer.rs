@@ -21,6 +21,7 @@ use crate::backoff::{Backoff, pause, stopped};
 use crate::batch::{self, Decoded};
 use crate::config::DaemonConfig;
 use crate::metrics::{QueueMetrics, now_ms};
+use crate::trace::QueueTrace;
 
 /// One queue and what it is brought into.
 pub(crate) struct Consumer {
@@ -35,6 +36,8 @@ pub(crate) struct Consumer {
     pub(crate) drains: bool,
     /// Is told what has been archived.
     pub(crate) watcher: Option<Watcher>,
+    /// Remembers what became of messages.
+    pub(crate) trace: QueueTrace,
 }
 
 /// Told of each batch once it is archived, by the consumer, which waits for it: it must not take long. A batch may
@@ -189,7 +192,10 @@ impl Consumer {
             let spent_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.metrics.commit_us.fetch_add(spent_us, Relaxed);
             match committed {
-                Ok(()) => return Some(Committed::Done(Box::new(batch))),
+                Ok(()) => {
+                    self.trace.archived(&batch.messages);
+                    return Some(Committed::Done(Box::new(batch)));
+                }
                 Err(CommitError::Store(error)) => {
                     failures = failures.saturating_add(1);
                     if failures > patience.failures_max {
@@ -230,6 +236,7 @@ impl Consumer {
                 Err(error) => self.retry(&error, "a batch is not numbered yet", &mut backoff, stop).await?,
             }
         };
+        self.trace.numbered(&messages);
         Some(decoded.to_batch(messages))
     }
 

@@ -20,6 +20,7 @@ use crate::config::DaemonConfig;
 use crate::consumer::Consumer;
 use crate::metrics::{ProcessMetrics, QueueMetrics, QueueReading, now_ms, write_process, write_queues};
 use crate::relay::Relay;
+use crate::trace::TraceRing;
 use crate::upkeep::Keeper;
 
 /// What the daemon works on.
@@ -62,6 +63,7 @@ pub struct Recovered {
 /// The daemon.
 pub struct Daemon {
     consumer: Consumer,
+    trace: Arc<TraceRing>,
     directory: Arc<dyn Directory>,
     metrics: Arc<ProcessMetrics>,
 }
@@ -71,9 +73,10 @@ impl Daemon {
     #[must_use]
     pub fn new(ports: Ports, config: DaemonConfig) -> Self {
         let Ports { log: queue, state, upkeep, archive, directory } = ports;
-        let metrics = Arc::default();
-        let consumer = Consumer { queue, archive, state, upkeep, config, metrics, drains: true, watcher: None };
-        Self { consumer, directory, metrics: Arc::default() }
+        let ring = TraceRing::new(vec![queue.name().to_owned()]);
+        let (metrics, trace) = (Arc::default(), ring.of_queue(0));
+        let consumer = Consumer { queue, archive, state, upkeep, config, metrics, drains: true, watcher: None, trace };
+        Self { consumer, trace: ring, directory, metrics: Arc::default() }
     }
 
     /// Counters of its queue.
@@ -96,6 +99,12 @@ impl Daemon {
         write_queues(&mut text, &[QueueReading { label: None, metrics, end: queue.end().0 }], now_ms());
         write_process(&mut text, &self.metrics, metrics.retries.load(Relaxed), state.unarchived_bytes());
         text
+    }
+
+    /// A JSON array of the hops of a message that it remembers, oldest first.
+    #[must_use]
+    pub fn trace(&self, msg_id: u64) -> String {
+        self.trace.find(msg_id, None)
     }
 
     /// Numbers everything in the log that is not archived, so that the node may serve.

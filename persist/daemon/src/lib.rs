@@ -22,6 +22,7 @@ mod poison;
 mod relay;
 mod replay;
 mod share;
+mod trace;
 mod upkeep;
 mod workers;
 
@@ -30,4 +31,4 @@ pub use consumer::Watcher;
 pub use daemon::{Daemon, DaemonError, Ports, Recovered};
 pub use metrics::{LeaseMetrics, ProcessMetrics, QueueMetrics, Rate};
 pub use replay::{ReplayError, replay_from};
-pub use workers::{WorkerPorts, Workers};
+pub use workers::{Takeover, WorkerPorts, Workers};

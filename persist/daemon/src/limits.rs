@@ -13,6 +13,9 @@ pub const POISON_TRIES_MAX: u32 = 8;
 /// Times in a row that it may fail after that, while the archive takes an empty batch each time. Then a batch is
 /// halved, and a single record set aside as a dead letter.
 pub const POISON_REFUSALS_MAX: u32 = 3;
+/// Hops of recent messages that a process remembers for `trace`, three a message: some 5 MiB. Past it the oldest are
+/// forgotten.
+pub const TRACE_HOPS_MAX: usize = 131_072;
 /// The rate of a queue is that of its last whole window of this length.
 pub const RATE_WINDOW_MS: u64 = 5_000;
 

@@ -196,8 +196,12 @@ fn count(value: &AtomicU64) -> f64 {
 }
 
 pub(crate) fn now_ms() -> u64 {
+    now_us() / 1_000
+}
+
+pub(crate) fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

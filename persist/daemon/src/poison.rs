@@ -35,6 +35,10 @@ impl Consumer {
         while let Some(part) = parts.pop() {
             let decoded = batch::decode(part);
             self.report(&decoded);
+            // A smaller part was read before, with the rest.
+            if part.len() == records.len() {
+                self.trace.consumed(&decoded);
+            }
             // A part of what was refused as a whole is not given the benefit of the doubt until it is alone.
             let doubtful = part.len() > 1 && part.len() < records.len();
             let patience = if doubtful { IMPATIENT } else { self.patience() };

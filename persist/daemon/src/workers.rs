@@ -27,11 +27,15 @@ use crate::duty::{Duty, Ended};
 use crate::metrics::{LeaseMetrics, ProcessMetrics, QueueReading, now_ms, write_leases, write_process, write_queues};
 use crate::relay::Relay;
 use crate::share::share;
+use crate::trace::TraceRing;
 use crate::upkeep::Keeper;
 
 const MEMBER: &str = "member/";
 const QUEUE: &str = "queue/";
 const RELAY: &str = "relay";
+
+/// Called each time that this process begins to relay the outbox, before it relays anything; must not take long.
+pub type Takeover = Arc<dyn Fn() + Send + Sync>;
 
 /// What workers work on, beside their queues.
 #[derive(Clone)]
@@ -56,6 +60,7 @@ struct Board {
 /// The workers of one process.
 pub struct Workers {
     consumers: Vec<Arc<Consumer>>,
+    trace: Arc<TraceRing>,
     ports: WorkerPorts,
     leases: Arc<dyn Leases>,
     owner: String,
@@ -63,6 +68,7 @@ pub struct Workers {
     process: Arc<ProcessMetrics>,
     lease_metrics: LeaseMetrics,
     board: Mutex<Board>,
+    takeover: Option<Takeover>,
 }
 
 impl Workers {
@@ -76,7 +82,8 @@ impl Workers {
         owner: String,
         config: WorkersConfig,
     ) -> Self {
-        let consumer = |(queue, archive)| {
+        let trace = TraceRing::new(queues.iter().map(|(queue, _)| queue.name().to_owned()).collect());
+        let consumer = |(number, (queue, archive))| {
             let (state, upkeep, config) = (ports.state.clone(), ports.upkeep.clone(), config.daemon.clone());
             Arc::new(Consumer {
                 queue,
@@ -87,11 +94,12 @@ impl Workers {
                 metrics: Arc::default(),
                 drains: false,
                 watcher: None,
+                trace: trace.of_queue(number),
             })
         };
-        let consumers = queues.into_iter().map(consumer).collect();
+        let consumers = (0..).zip(queues).map(consumer).collect();
         let (process, lease_metrics, board) = (Arc::default(), LeaseMetrics::default(), Mutex::default());
-        Self { consumers, ports, leases, owner, config, process, lease_metrics, board }
+        Self { consumers, trace, ports, leases, owner, config, process, lease_metrics, board, takeover: None }
     }
 
     /// Has a watcher told of every batch that is archived here.
@@ -101,6 +109,14 @@ impl Workers {
         for consumer in self.consumers.iter_mut().filter_map(Arc::get_mut) {
             consumer.watcher = Some(Arc::clone(watcher));
         }
+        self
+    }
+
+    /// Has this called whenever the process begins to relay: what the one before it still owed to gateways that were
+    /// away is known to nobody else.
+    #[must_use]
+    pub fn before_relaying(mut self, takeover: &Takeover) -> Self {
+        self.takeover = Some(Arc::clone(takeover));
         self
     }
 
@@ -147,6 +163,12 @@ impl Workers {
         write_process(&mut text, &self.process, retries, self.ports.state.unarchived_bytes());
         write_leases(&mut text, &self.lease_metrics, [readings.len() as u64, failed, relays]);
         text
+    }
+
+    /// A JSON array of the hops of a message that this process remembers, oldest first, each with the owner's name.
+    #[must_use]
+    pub fn trace(&self, msg_id: u64) -> String {
+        self.trace.find(msg_id, Some(&self.owner))
     }
 
     fn board(&self) -> std::sync::MutexGuard<'_, Board> {
@@ -332,6 +354,9 @@ impl<'a> Shift<'a> {
             && let Some(until) = take(workers, RELAY, turn).await?
         {
             tracing::info!("this process relays the outbox from now on");
+            if let Some(takeover) = &workers.takeover {
+                takeover();
+            }
             let relay = self.relay.clone();
             self.relaying.begin(until, |stop| async move {
                 relay.run(stop).await;

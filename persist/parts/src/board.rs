@@ -1,4 +1,4 @@
-//! What a process waits for or misses: the reasons of `/readyz`, and what the process measures.
+//! What a process waits for or misses: the reasons of `/readyz`, and what the process measures and remembers.
 //!
 //! Shared by all tasks of the process; a lock is held for a moment and never across an await.
 
@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub type Judge = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 /// Something that tells Prometheus text.
 pub type Measure = Box<dyn Fn() -> String + Send + Sync>;
+
+/// Something that remembers hops of a message, told by its id: a JSON array of them.
+pub type Recall = Box<dyn Fn(u64) -> String + Send + Sync>;
 
 /// The board of one process.
 #[derive(Default)]
@@ -21,6 +24,7 @@ struct Written {
     missing: BTreeMap<String, String>,
     judges: Vec<Judge>,
     measures: Vec<Measure>,
+    recalls: Vec<Recall>,
 }
 
 impl Board {
@@ -52,6 +56,17 @@ impl Board {
     /// Measures this too, from here on.
     pub fn add_measure(&self, measure: impl Fn() -> String + Send + Sync + 'static) {
         self.written().measures.push(Box::new(measure));
+    }
+
+    /// Asks this one too for hops of messages, from here on.
+    pub fn add_hops(&self, recall: impl Fn(u64) -> String + Send + Sync + 'static) {
+        self.written().recalls.push(Box::new(recall));
+    }
+
+    /// What is remembered of a message: a JSON array of hops from each that remembers any.
+    #[must_use]
+    pub fn hops(&self, msg_id: u64) -> Vec<String> {
+        self.written().recalls.iter().map(|recall| recall(msg_id)).collect()
     }
 
     /// Why the process is not ready; empty when it is.
@@ -98,5 +113,14 @@ mod tests {
         board.add_measure(|| "other 7\n".to_owned());
         assert!(board.reasons().is_empty());
         assert!(board.measures().concat().starts_with("other 7\n") && board.measures().concat().ends_with(" 1\n"));
+    }
+
+    #[test]
+    fn every_part_that_remembers_messages_is_asked_for_hops() {
+        let board = Board::new();
+        assert!(board.hops(7).is_empty());
+        board.add_hops(|msg_id| format!("[{msg_id}]"));
+        board.add_hops(|_| "[]".to_owned());
+        assert_eq!(board.hops(7), ["[7]", "[]"]);
     }
 }

@@ -6,7 +6,7 @@
 //!     ▲                    ▲ ▲   not acknowledged        │    not acknowledged        │
 //!     │                    │ └── some of it acknowledged ┴────────────────────────────┤
 //!     │                    └──────────────────────────────────────────────────────────┘
-//!     └─── all of it acknowledged, or no member any more; or Pushed and not a word for PUSHED_KEPT_MS
+//!     └─── all of it acknowledged, or no member any more; or Pushed, and for PUSHED_KEPT_MS or room was wanted
 //! ```
 //!
 //! Order of calls: `add` for each recipient of a message; `take_due`, then `settle` (or `settle_later`) for each user
@@ -74,12 +74,16 @@ pub(crate) struct Book {
     config: RemindersConfig,
     users: HashMap<Uid, User>,
     due: BTreeSet<(u64, Uid)>,
+    /// What was pushed, since when: the first of it makes room for new entries.
+    pushed: BTreeSet<(u64, Uid, ConversationId)>,
     entries: usize,
+    entries_max: usize,
 }
 
 impl Book {
     pub(crate) fn new(config: RemindersConfig) -> Self {
-        Self { config, users: HashMap::new(), due: BTreeSet::new(), entries: 0 }
+        let (users, due, pushed) = (HashMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { config, users, due, pushed, entries: 0, entries_max: WAITING_MAX }
     }
 
     /// Entries.
@@ -102,7 +106,7 @@ impl Book {
                 waiting.due_ms = waiting.due_ms.min(due_ms);
             }
         } else {
-            if self.entries >= WAITING_MAX {
+            if self.entries >= self.entries_max && !self.make_room() {
                 return false;
             }
             self.entries += 1;
@@ -114,6 +118,35 @@ impl Book {
             self.place(uid);
         }
         true
+    }
+
+    /// Forgets what was pushed longest ago. False: nothing was.
+    fn make_room(&mut self) -> bool {
+        let Some((_, uid, conv)) = self.pushed.pop_first() else { return false };
+        let Some(user) = self.users.get_mut(&uid) else { return false };
+        self.entries -= usize::from(user.convs.remove(&conv).is_some());
+        if !user.looked_at {
+            self.place(&uid);
+        }
+        true
+    }
+
+    /// Takes a user's entries off the list of what was pushed, before they are changed.
+    fn unlist(&mut self, uid: &Uid) {
+        for (conv, waiting) in self.users.get(uid).iter().flat_map(|user| &user.convs) {
+            if waiting.stage == Stage::Pushed {
+                self.pushed.remove(&(waiting.since_ms, uid.clone(), conv.clone()));
+            }
+        }
+    }
+
+    /// Puts those that were pushed on it again.
+    fn list(&mut self, uid: &Uid) {
+        for (conv, waiting) in self.users.get(uid).iter().flat_map(|user| &user.convs) {
+            if waiting.stage == Stage::Pushed {
+                self.pushed.insert((waiting.since_ms, uid.clone(), conv.clone()));
+            }
+        }
     }
 
     /// Puts a user where it belongs among those that are due; forgets it when nothing is left.
@@ -152,6 +185,7 @@ impl Book {
 
     /// Forgets what was pushed long ago. Whether there is anything left to be looked at.
     fn forget_old(&mut self, uid: &Uid, now_ms: u64) -> bool {
+        self.unlist(uid);
         let Some(user) = self.users.get_mut(uid) else { return false };
         let before = user.convs.len();
         user.convs.retain(|_, waiting| {
@@ -159,6 +193,7 @@ impl Book {
         });
         self.entries -= before - user.convs.len();
         let is_due = user.convs.values().any(|waiting| waiting.due_ms <= now_ms);
+        self.list(uid);
         if !is_due {
             self.place(uid);
         }
@@ -177,6 +212,7 @@ impl Book {
 
     /// Where a user's devices stand.
     pub(crate) fn settle(&mut self, uid: &Uid, points: &[DevicePoint], now_ms: u64) -> Vec<Effect> {
+        self.unlist(uid);
         let Some(user) = self.users.get_mut(uid) else { return Vec::new() };
         let before = user.convs.len();
         let acknowledged: HashMap<&ConversationId, u64> =
@@ -192,6 +228,7 @@ impl Book {
             true
         });
         self.entries -= before - user.convs.len();
+        self.list(uid);
         self.place(uid);
         effects
     }
@@ -250,8 +287,12 @@ mod tests {
         }
 
         fn message(&mut self, seq: u64) {
+            assert!(self.message_to("b", seq));
+        }
+
+        fn message_to(&mut self, to: &str, seq: u64) -> bool {
             let noted = Noted {
-                conv: conv("p2p:a:b"),
+                conv: conv(&format!("p2p:a:{to}")),
                 epoch: 1,
                 seq,
                 msg_id: seq + 100,
@@ -259,7 +300,7 @@ mod tests {
                 kind: "text".into(),
                 taken_ms: self.now_ms,
             };
-            assert!(self.book.add(&uid("b"), &Arc::new(noted), self.now_ms));
+            self.book.add(&uid(to), &Arc::new(noted), self.now_ms)
         }
 
         /// What happens until then, when the user's devices stand at `cursor`.
@@ -269,7 +310,7 @@ mod tests {
                 self.now_ms += 100;
                 for user in self.book.take_due(self.now_ms, 10) {
                     let (head, user_cursor) = (99, Some(cursor));
-                    let conv = conv("p2p:a:b");
+                    let conv = conv(&format!("p2p:a:{user}"));
                     let point = DevicePoint { conv, epoch: 1, head, floor: 0, device_cursor: None, user_cursor };
                     seen.extend(self.book.settle(&user, &[point], self.now_ms).into_iter().map(
                         |effect| match effect {
@@ -327,6 +368,27 @@ mod tests {
         case.now_ms = T + PUSHED_KEPT_MS + 10_000;
         assert!(case.book.take_due(case.now_ms, 10).is_empty());
         assert!(case.book.len() == 0 && case.book.users.is_empty() && case.book.due.is_empty());
+        assert!(case.book.pushed.is_empty());
+    }
+
+    #[test]
+    fn what_was_pushed_longest_ago_makes_room_and_what_is_waited_for_does_not() {
+        let mut case = Case::new();
+        case.book.entries_max = 3;
+        case.message(1);
+        case.check(T + 10_000, 0, &["nudge 1 at 3000", "push 1 at 10000"]);
+        assert!(case.message_to("c", 1));
+        case.check(T + 20_000, 0, &["nudge 1 at 13000", "push 1 at 20000"]);
+        assert!(case.message_to("d", 20) && case.message_to("e", 20));
+        assert!(!case.book.users.contains_key(&uid("b")), "it was the first");
+        // Read, and silent again: waited for.
+        case.now_ms += 1;
+        assert!(case.message_to("c", 9));
+        case.check(T + 23_001, 8, &["nudge 20 at 23001", "nudge 20 at 23001", "nudge 9 at 23001"]);
+        assert!(!case.message_to("f", 1), "no room: {:?}", case.book);
+        assert_eq!((case.book.len(), case.book.pushed.len()), (3, 0));
+        case.check(T + 60_000, 20, &[]);
+        assert!(case.book.len() == 0 && case.book.users.is_empty() && case.book.pushed.is_empty());
     }
 
     #[test]

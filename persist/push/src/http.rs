@@ -15,6 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use ringway_store::ports::{PushError, PushNotice, VendorPush};
@@ -45,6 +46,30 @@ impl HttpVendorConfig {
         let (url, secret) = (url.into(), secret.into());
         Self { url, secret, timeout_ms: HTTP_TIMEOUT_MS, at_once_max: PUSHES_AT_ONCE }
     }
+
+    /// Whether there can be such a vendor; nobody is asked.
+    ///
+    /// # Errors
+    /// See [`HttpVendorError`].
+    pub fn check(&self) -> Result<(), HttpVendorError> {
+        self.parsed_url()?;
+        self.authorization().map(drop)
+    }
+
+    fn parsed_url(&self) -> Result<Url, HttpVendorError> {
+        let parsed = Url::parse(&self.url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+        parsed.ok_or_else(|| HttpVendorError::Url(self.url.clone()))
+    }
+
+    fn authorization(&self) -> Result<Option<HeaderValue>, HttpVendorError> {
+        if self.secret.is_empty() {
+            return Ok(None);
+        }
+        let value = HeaderValue::try_from(format!("Bearer {}", self.secret));
+        let mut value = value.map_err(|_| HttpVendorError::Secret)?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
 }
 
 impl fmt::Debug for HttpVendorConfig {
@@ -57,8 +82,11 @@ impl fmt::Debug for HttpVendorConfig {
 #[derive(Debug, Error)]
 pub enum HttpVendorError {
     /// The URL is none, or of another kind.
-    #[error("push url {0}: it has to begin with http:// or https://")]
+    #[error("{0:?} is no URL that begins with http:// or https://")]
     Url(String),
+    /// The secret has line breaks or other characters that no header may have.
+    #[error("the secret cannot stand in a header")]
+    Secret,
     /// The client cannot be made.
     #[error("push client: {0}")]
     Client(String),
@@ -68,7 +96,7 @@ pub enum HttpVendorError {
 pub struct HttpVendor {
     client: Client,
     url: Url,
-    secret: String,
+    authorization: Option<HeaderValue>,
     turns: Semaphore,
 }
 
@@ -87,15 +115,14 @@ impl HttpVendor {
     ///
     /// # Errors
     /// See [`HttpVendorError`].
-    pub fn new(config: HttpVendorConfig) -> Result<Self, HttpVendorError> {
-        let HttpVendorConfig { url, secret, timeout_ms, at_once_max } = config;
-        let parsed = Url::parse(&url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
-        let url = parsed.ok_or(HttpVendorError::Url(url))?;
+    pub fn new(config: &HttpVendorConfig) -> Result<Self, HttpVendorError> {
+        let (url, authorization) = (config.parsed_url()?, config.authorization()?);
+        let timeout = Duration::from_millis(config.timeout_ms);
         // An error means that there is one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = Client::builder().timeout(Duration::from_millis(timeout_ms)).redirect(Policy::none()).no_proxy();
+        let builder = Client::builder().timeout(timeout).redirect(Policy::none()).no_proxy();
         let client = builder.build().map_err(|error| HttpVendorError::Client(error.to_string()))?;
-        Ok(Self { client, url, secret, turns: Semaphore::new(at_once_max.max(1)) })
+        Ok(Self { client, url, authorization, turns: Semaphore::new(config.at_once_max.max(1)) })
     }
 }
 
@@ -113,8 +140,8 @@ impl VendorPush for HttpVendor {
             kind: &notice.kind,
         };
         let mut request = self.client.post(self.url.clone()).json(&body);
-        if !self.secret.is_empty() {
-            request = request.bearer_auth(&self.secret);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
         }
         // The address is configuration, and known; what is in it may be secret.
         let answer = request.send().await.map_err(|error| PushError::Temporary(error.without_url().to_string()))?;

@@ -8,13 +8,18 @@ pub const PUSH_AFTER_MS: u64 = 10_000;
 pub const GROUP_WRITE_FANOUT_MAX: u64 = 500;
 /// Archived messages that wait to be looked at. Past it they are dropped, and nobody is reminded of them.
 pub const NOTED_MAX: usize = 65_536;
-/// Recipients and conversations that are waited for, one entry each whatever the number of messages. Past it new
-/// ones are dropped, and nobody is reminded of them.
+/// Recipients and conversations that are waited for, one entry each whatever the number of messages. Past it those
+/// that were pushed longest ago are forgotten, and may be pushed again; when there are none, new ones are dropped, and
+/// nobody is reminded of them.
 pub const WAITING_MAX: usize = 200_000;
 /// An entry that was pushed is kept this long to hold back further pushes; then it is forgotten.
 pub const PUSHED_KEPT_MS: u64 = 24 * 3_600_000;
-/// Users whose cursors are read at once: what reminders may ask of the state and of SQL. The rest wait.
-pub const CHECKS_AT_ONCE: usize = 16;
+/// A message that was taken longer ago reminds nobody: a queue that is read again for repair does not wake everybody
+/// who has been away for weeks.
+pub const REMINDED_MS: u64 = 24 * 3_600_000;
+/// Users whose cursors are read at once: what reminders may ask of the state and of SQL, half of the connections that
+/// a process has by default, so that the archive never waits for long. The rest wait.
+pub const CHECKS_AT_ONCE: usize = 8;
 /// After a look that failed the next one is this much later.
 pub const CHECK_RETRY_MS: u64 = 2_000;
 /// Due entries are looked for this often.
@@ -29,15 +34,16 @@ pub const PUSH_TRIES_MAX: u32 = 5;
 pub const PUSH_RETRY_MS: u64 = 500;
 /// How long an HTTP vendor may take to answer (default).
 pub const HTTP_TIMEOUT_MS: u64 = 5_000;
-/// Groups whose members are remembered. Past it all are forgotten, and read again.
+/// Groups whose members are remembered, and users whose accounts are. Past it all are forgotten, and read again.
 pub const GROUPS_REMEMBERED_MAX: usize = 10_000;
-/// How long members of a group are believed.
+/// How long they are believed.
 pub const GROUP_MEMBERS_MS: u64 = 30_000;
 /// Members read from the directory at once.
 pub const MEMBERS_AT_ONCE: usize = 500;
 
 const _: () = {
     assert!(NUDGE_AFTER_MS + 2 * TICK_MS < PUSH_AFTER_MS, "a nudge has time to help");
+    assert!(PUSH_AFTER_MS < REMINDED_MS);
     assert!(PUSHES_AT_ONCE < PUSHES_WAITING_MAX);
     assert!(GROUP_WRITE_FANOUT_MAX < WAITING_MAX as u64);
 };

@@ -1,6 +1,7 @@
-//! Who is to see a conversation: read from its id, or for groups from the directory and remembered for a while.
+//! Who is to see a conversation: read from its id, or from the directory and remembered for a while.
 //!
-//! Bounded by `GROUPS_REMEMBERED_MAX`. Larger groups than the bound of write fan-out have no recipients here.
+//! Bounded by `GROUPS_REMEMBERED_MAX`. Larger groups than the bound of write fan-out have no recipients here, nor have
+//! notices of the server to nobody: gateways say such to themselves to see whether messages get through.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,34 +20,43 @@ struct Members {
 pub(crate) struct Recipients {
     directory: Arc<dyn Directory>,
     members_max: u64,
-    groups: HashMap<String, Members>,
+    remembered: HashMap<ConversationId, Members>,
 }
 
 impl Recipients {
     pub(crate) fn new(directory: Arc<dyn Directory>, members_max: u64) -> Self {
-        Self { directory, members_max, groups: HashMap::new() }
+        Self { directory, members_max, remembered: HashMap::new() }
     }
 
     /// Everybody in the conversation, its senders too.
     pub(crate) async fn of(&mut self, conv: &ConversationId, now_ms: u64) -> Result<Arc<[Uid]>, DirectoryError> {
         match conv.kind() {
             ConversationKind::P2p(low, high) => Ok([low, high].iter().filter_map(|uid| Uid::parse(uid).ok()).collect()),
-            ConversationKind::System(uid) => Ok(Uid::parse(uid).into_iter().collect()),
-            ConversationKind::Group(id) => self.members(id, now_ms).await,
+            ConversationKind::Group(_) | ConversationKind::System(_) => self.looked_up(conv, now_ms).await,
         }
     }
 
-    async fn members(&mut self, id: &str, now_ms: u64) -> Result<Arc<[Uid]>, DirectoryError> {
-        let known = self.groups.get(id).filter(|known| now_ms.saturating_sub(known.read_ms) < GROUP_MEMBERS_MS);
-        if let Some(known) = known {
+    async fn looked_up(&mut self, conv: &ConversationId, now_ms: u64) -> Result<Arc<[Uid]>, DirectoryError> {
+        let is_believed = |known: &&Members| now_ms.saturating_sub(known.read_ms) < GROUP_MEMBERS_MS;
+        if let Some(known) = self.remembered.get(conv).filter(is_believed) {
             return Ok(Arc::clone(&known.uids));
         }
-        let uids = self.read_members(id).await?;
-        if self.groups.len() >= GROUPS_REMEMBERED_MAX {
-            self.groups.clear();
+        let uids = match conv.kind() {
+            ConversationKind::Group(id) => self.read_members(id).await?,
+            ConversationKind::System(uid) => self.read_account(uid).await?,
+            ConversationKind::P2p(..) => Arc::default(),
+        };
+        if self.remembered.len() >= GROUPS_REMEMBERED_MAX {
+            self.remembered.clear();
         }
-        self.groups.insert(id.to_owned(), Members { read_ms: now_ms, uids: Arc::clone(&uids) });
+        self.remembered.insert(conv.clone(), Members { read_ms: now_ms, uids: Arc::clone(&uids) });
         Ok(uids)
+    }
+
+    async fn read_account(&self, uid: &str) -> Result<Arc<[Uid]>, DirectoryError> {
+        let Ok(uid) = Uid::parse(uid) else { return Ok(Arc::default()) };
+        let account = self.directory.account(&uid).await?;
+        Ok(account.map(|_| uid).into_iter().collect())
     }
 
     async fn read_members(&self, id: &str) -> Result<Arc<[Uid]>, DirectoryError> {

@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::book::{Book, Effect, Noted};
 use crate::config::RemindersConfig;
-use crate::limits::{CHECKS_AT_ONCE, NOTED_MAX, PUSHES_WAITING_MAX};
+use crate::limits::{CHECKS_AT_ONCE, NOTED_MAX, PUSHES_WAITING_MAX, REMINDED_MS};
 use crate::metrics::{Metrics, add};
 use crate::pusher::Pusher;
 use crate::recipients::Recipients;
@@ -70,9 +70,12 @@ impl Reminders {
         Self { ports, config, metrics: Arc::default(), noted, intake: Mutex::new(Some(intake)) }
     }
 
-    /// A batch is archived: its recipients are waited for. Past the bound they are dropped, and counted.
+    /// A batch is archived: its recipients are waited for, but for those of old messages. Past the bound they are
+    /// dropped, and counted.
     pub fn archived(&self, batch: &ArchiveBatch) {
-        for message in &batch.messages {
+        let now_ms = now_ms();
+        let is_recent = |taken_ms: u64| now_ms.saturating_sub(taken_ms) < REMINDED_MS;
+        for message in batch.messages.iter().filter(|message| is_recent(message.event.ts_ms)) {
             let event = &message.event;
             let Ok(conv) = ConversationId::parse(&event.conv) else { continue };
             let noted = Noted {

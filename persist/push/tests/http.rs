@@ -73,7 +73,7 @@ fn notice() -> PushNotice {
 }
 
 fn vendor(service: &Service) -> HttpVendor {
-    HttpVendor::new(HttpVendorConfig::new(&service.url, "s3cret")).unwrap()
+    HttpVendor::new(&HttpVendorConfig::new(&service.url, "s3cret")).unwrap()
 }
 
 #[tokio::test]
@@ -118,11 +118,11 @@ async fn a_vendor_that_does_not_answer_is_given_up_in_time() {
     let service = service("200 OK", Duration::from_secs(60)).await;
     let config = HttpVendorConfig { timeout_ms: 50, ..HttpVendorConfig::new(&service.url, "") };
     let began = Instant::now();
-    let error = HttpVendor::new(config).unwrap().push(&notice()).await.unwrap_err();
+    let error = HttpVendor::new(&config).unwrap().push(&notice()).await.unwrap_err();
     assert!(matches!(error, PushError::Temporary(_)) && began.elapsed() < Duration::from_secs(20), "{error}");
     // Nobody listens.
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let vendor = HttpVendor::new(HttpVendorConfig::new(format!("http://{gone}/?key=hidden"), "")).unwrap();
+    let vendor = HttpVendor::new(&HttpVendorConfig::new(format!("http://{gone}/?key=hidden"), "")).unwrap();
     let error = vendor.push(&notice()).await.unwrap_err();
     assert!(matches!(error, PushError::Temporary(_)) && !error.to_string().contains("hidden"), "{error}");
 }
@@ -131,7 +131,7 @@ async fn a_vendor_that_does_not_answer_is_given_up_in_time() {
 async fn so_many_requests_are_made_at_once_and_no_more() {
     let service = service("200 OK", Duration::from_millis(20)).await;
     let config = HttpVendorConfig { at_once_max: 3, ..HttpVendorConfig::new(&service.url, "s3cret") };
-    let vendor = Arc::new(HttpVendor::new(config).unwrap());
+    let vendor = Arc::new(HttpVendor::new(&config).unwrap());
     let pushes: Vec<_> = (0..12)
         .map(|_| {
             let vendor = vendor.clone();
@@ -147,7 +147,11 @@ async fn so_many_requests_are_made_at_once_and_no_more() {
 #[test]
 fn an_address_that_is_none_is_refused_and_no_secret_is_shown() {
     for url in ["", "vendor", "ftp://vendor/", "file:///etc/passwd"] {
-        assert!(HttpVendor::new(HttpVendorConfig::new(url, "s3cret")).is_err(), "{url}");
+        let config = HttpVendorConfig::new(url, "s3cret");
+        assert!(config.check().is_err() && HttpVendor::new(&config).is_err(), "{url}");
     }
+    HttpVendorConfig::new("https://vendor/notices", "s3cret").check().unwrap();
+    let error = HttpVendorConfig::new("http://vendor/", "s3\ncret").check().unwrap_err().to_string();
+    assert_eq!(error, "the secret cannot stand in a header");
     assert!(!format!("{:?}", HttpVendorConfig::new("http://vendor/", "s3cret")).contains("s3cret"));
 }

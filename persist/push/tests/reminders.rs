@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use ringway_push::limits::REMINDED_MS;
 use ringway_push::{Reminders, RemindersConfig, RemindersPorts};
 use ringway_store::conformance::directory::create_accounts;
 use ringway_store::conformance::shared_state::now_ms;
@@ -86,7 +87,11 @@ impl Setup {
 
     /// Numbers and archives as the daemon does.
     async fn send(&self, to: &str, n: u64) {
-        let event = message(to, "a", &format!("c-{n}"), n, now_ms());
+        self.send_at(to, n, now_ms()).await;
+    }
+
+    async fn send_at(&self, to: &str, n: u64, taken_ms: u64) {
+        let event = message(to, "a", &format!("c-{n}"), n, taken_ms);
         let number = self.state.number(std::slice::from_ref(&event)).await.unwrap()[0];
         let numbered = NumberedMessage { event, epoch: number.epoch, seq: number.seq };
         let batch = ArchiveBatch { messages: vec![numbered], next_offset: LogOffset(n), ..ArchiveBatch::default() };
@@ -167,11 +172,22 @@ async fn who_acknowledges_hears_nothing_and_a_group_hears_by_member() {
 }
 
 #[tokio::test]
-async fn a_large_group_is_not_reminded() {
+async fn a_large_group_is_not_reminded_nor_is_who_has_no_account() {
     let setup = Setup::new(Ears::default(), 2).await;
     setup.send("group:g", 1).await;
-    setup.send("sys:d", 2).await;
+    setup.send("sys:canary.gateway-1", 2).await;
+    setup.send("sys:d", 3).await;
     setup.hears(&["nudge d sys:d 1", "push d sys:d 1"]).await;
+    setup.counts("reminders_waiting 1").await;
+    setup.stop().await;
+}
+
+#[tokio::test]
+async fn an_old_message_wakes_nobody_and_a_late_one_does() {
+    let setup = Setup::new(Ears::default(), 500).await;
+    setup.send_at("sys:c", 1, now_ms() - REMINDED_MS - 1).await;
+    setup.send_at("sys:d", 2, now_ms() - REMINDED_MS / 2).await;
+    setup.hears(&["push d sys:d 1"]).await;
     setup.counts("reminders_waiting 1").await;
     setup.stop().await;
 }

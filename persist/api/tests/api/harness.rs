@@ -40,7 +40,8 @@ impl Gateways for Gateway {
     }
 
     async fn trace(&self, msg_id: u64) -> String {
-        json!([{ "hop": "hub", "msg_id": msg_id.to_string() }]).to_string()
+        let hop = |at_us: u64, station: &str| json!({ "at_us": at_us, "station": station, "id": msg_id.to_string() });
+        json!([hop(1, "batched"), hop(3, "sent")]).to_string()
     }
 
     fn metrics(&self) -> String {
@@ -97,6 +98,9 @@ impl Server {
             gateways: Arc::new(asked.into()),
             archive: Arc::new(Arc::clone(&archive).into()),
             not_ready: Box::new(move || (!ready.ready()).then(|| "draining".to_owned()).into_iter().collect()),
+            hops: Box::new(|id| {
+                vec!["[]".to_owned(), json!([{ "at_us": 2, "station": "consumed", "id": id.to_string() }]).to_string()]
+            }),
             metrics: Box::new(move || vec![shown.metrics(), "daemon_archived 7\n".to_owned()]),
             requests: Arc::clone(&parts.requests),
             token: Some("s3cret".to_owned()),

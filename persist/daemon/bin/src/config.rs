@@ -5,6 +5,8 @@ use ringway_parts::sections::{MySql, Peers, Redis, RocketMq};
 use ringway_service::sections::{Admin, Log};
 use ringway_service::{keys, settings};
 
+use crate::push::Push;
+
 /// A hundred years.
 const MONTHS_MAX: u64 = 1_200;
 /// Bytes of an owner's name.
@@ -14,6 +16,9 @@ settings! {
     Config of "ringway-persist" by "ringway-persist config", checked by check {
         /// This process among the others, and what is kept.
         persist { persist: Persist = Persist::default(); }
+
+        /// Recipients who do not acknowledge: nudges at the gateways, then a push vendor.
+        push { push: Push = Push::default(); }
 
         /// Links to the gateways.
         peers { peers: Peers = Peers::default(); }
@@ -55,6 +60,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 fn check(config: &Config) -> anyhow::Result<()> {
     let owner = &config.persist.owner;
     ensure!(is_name(owner), "persist.owner {owner:?} is no name of a process");
+    config.push.check()?;
     config.redis.check()?;
     config.mysql.check()?;
     config.rocketmq.check()?;
@@ -85,6 +91,7 @@ mod tests {
             testing::check_refused(change, expected);
         }
         check_refused(|config| config.persist.owner = "Persist 1".into(), "persist.owner");
+        check_refused(|config| config.push.url = "x".into(), "push.url");
         check_refused(|config| config.redis.url = "x".into(), "redis.url");
         check_refused(|config| config.mysql.url = "x".into(), "mysql.url");
         check_refused(|config| config.rocketmq.topic.clear(), "rocketmq.topic");

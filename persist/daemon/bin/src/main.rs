@@ -4,6 +4,8 @@ mod config;
 mod months;
 mod node;
 mod orders;
+mod push;
+mod reminding;
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
 //! The parts of a persist process, put together in order, and the way down.
 //!
-//! Keys → database → shared state → queues → what is ordered to be read again → links to the gateways → workers. Each
-//! part that is away is waited for; `/readyz` names it. A start that fails or is dropped half-way leaves nothing that
-//! the next one would not find in order.
+//! Keys → database → shared state → queues → what is ordered to be read again → links to the gateways → reminders →
+//! workers. Each part that is away is waited for; `/readyz` names it. A start that fails or is dropped half-way leaves
+//! nothing that the next one would not find in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,12 @@ use ringway_parts::probe::Probes;
 use ringway_parts::process::{Process, Surroundings};
 use ringway_parts::stores::Stores;
 use ringway_peer::{PeerLimits, PeerLinks, RemoteGateways};
-use ringway_persist::{WorkerPorts, Workers, WorkersConfig};
+use ringway_persist::{Takeover, WorkerPorts, Workers, WorkersConfig};
+use ringway_push::RemindersPorts;
 use ringway_rocketmq::{RocketError, RocketQueues};
 use ringway_service::machine::boot;
 use ringway_service::sections::{Admin, Log};
-use ringway_store::ports::{Archive, Gateways as _, LogQueue, NodeRun};
+use ringway_store::ports::{Archive, Gateways as _, LogQueue, NodeRun, VendorPush};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 use crate::config::{Config, is_name};
 use crate::months;
 use crate::orders::{self, Replay};
+use crate::reminding::Reminding;
 
 /// What the workers get to end the batches at hand and to let their leases go.
 const WORKERS_END: Duration = Duration::from_millis(7_000);
@@ -39,6 +41,7 @@ pub(crate) struct Node {
     workers: JoinHandle<()>,
     stop_workers: watch::Sender<bool>,
     months: JoinHandle<()>,
+    reminding: Reminding,
     queues: Arc<RocketQueues>,
     gateways: Arc<RemoteGateways>,
     links: Arc<PeerLinks>,
@@ -72,6 +75,7 @@ impl Process for Node {
         let board = &around.board;
         let boot = boot()?;
         let (owner, peers) = (owner(&config.persist.owner, boot), config.peers.key()?);
+        let vendor = config.push.vendor()?.map(|vendor| Arc::new(vendor) as Arc<dyn VendorPush>);
         let redis = config.redis.config()?;
         let mut mysql = config.mysql.config()?;
         mysql.retention_months = u32::try_from(config.persist.retention_months).ok().filter(|months| *months > 0);
@@ -84,19 +88,27 @@ impl Process for Node {
         orders::carry_out(&orders, &pairs).await?;
         let links = Arc::new(PeerLinks::new(NodeRun { node: owner.clone(), boot }, peers, PeerLimits::DEFAULT));
         let gateways = Arc::new(RemoteGateways::start(Arc::clone(&links), stores.routes.clone()));
+        let reminded = RemindersPorts {
+            state: stores.state.clone(),
+            directory: stores.directory.clone(),
+            nudges: gateways.clone(),
+            vendor,
+        };
+        let (reminding, watcher) = Reminding::start(reminded, config.push.reminders(), board);
         let ports = WorkerPorts {
             state: stores.state.clone(),
             upkeep: stores.state.clone(),
             directory: stores.directory.clone(),
         };
         let leases = Arc::new(stores.database.clone());
-        let workers = Arc::new(Workers::new(pairs, ports, leases, owner.clone(), WorkersConfig::default()));
+        let workers = Workers::new(pairs, ports, leases, owner.clone(), WorkersConfig::default());
+        let workers = Arc::new(workers.watched_by(&watcher).before_relaying(&resync(&gateways)));
         show(around, &workers, &gateways);
         let (stop_workers, stop) = watch::channel(false);
         let asked = Arc::clone(&gateways);
         let workers = tokio::spawn(async move { workers.run(asked, stop).await });
         let months = tokio::spawn(months::keep(stores.database.clone(), owner));
-        Ok(Self { workers, stop_workers, months, queues, gateways, links, stores, probes })
+        Ok(Self { workers, stop_workers, months, reminding, queues, gateways, links, stores, probes })
     }
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
@@ -115,7 +127,7 @@ impl Process for Node {
     }
 
     async fn stop(self) {
-        let Self { mut workers, stop_workers, months, queues, gateways, links, stores, probes } = self;
+        let Self { mut workers, stop_workers, months, reminding, queues, gateways, links, stores, probes } = self;
         drop(probes);
         months.abort();
         stop_workers.send_replace(true);
@@ -125,6 +137,7 @@ impl Process for Node {
             workers.abort();
         }
         let closed = [
+            ("reminders", reminding.end(CLOSE).await),
             ("event log", timeout(CLOSE, queues.close()).await.is_ok()),
             ("gateways", timeout(CLOSE, gateways.close()).await.is_ok()),
             ("peers", timeout(CLOSE, links.close()).await.is_ok()),
@@ -162,12 +175,21 @@ async fn open_queues(
     Ok((queues, pairs))
 }
 
+/// Lets every gateway read anew what it caches: what the process that relayed before this one still owed them, nobody
+/// knows any more.
+fn resync(gateways: &Arc<RemoteGateways>) -> Takeover {
+    let gateways = Arc::clone(gateways);
+    Arc::new(move || gateways.resync_all())
+}
+
 /// Has the admin listener show workers and gateways.
 fn show(around: &Surroundings, workers: &Arc<Workers>, gateways: &Arc<RemoteGateways>) {
     // Filled once, here.
     let _ = around.gateways.set(gateways.clone());
-    let (judged, measured, links) = (Arc::clone(workers), Arc::clone(workers), Arc::clone(gateways));
+    let [judged, measured, asked] = [workers; 3].map(Arc::clone);
+    let links = Arc::clone(gateways);
     around.board.add_judge(move || judged.not_ready());
+    around.board.add_hops(move |msg_id| asked.trace(msg_id));
     around.board.add_measure(move || measured.metrics_text());
     around.board.add_measure(move || links.metrics());
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ringway_engine::event::Event;
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::packet::schema::{Message, Sent};
-use ringway_persist::{DaemonConfig, Watcher, WorkerPorts, Workers, WorkersConfig};
+use ringway_persist::{DaemonConfig, Takeover, Watcher, WorkerPorts, Workers, WorkersConfig};
 use ringway_store::conformance::shared_state::now_ms;
 use ringway_store::conformance::{conv, message};
 use ringway_store::embedded::EmbeddedState;
@@ -143,7 +143,7 @@ impl Archive for QueueArchive {
     }
 }
 
-/// Takes whatever it is told.
+/// Takes whatever it is told, and remembers who begins to tell.
 #[derive(Default)]
 pub(crate) struct Told(pub(crate) Mutex<Vec<String>>);
 
@@ -253,7 +253,9 @@ impl Shared {
         let watcher: Watcher = Arc::new(move |batch: &ArchiveBatch| {
             watched.fetch_add(batch.messages.len() as u64, Relaxed);
         });
-        let workers = Arc::new(workers.watched_by(&watcher));
+        let (told, name) = (Arc::clone(&self.told), owner.to_owned());
+        let takeover: Takeover = Arc::new(move || told.0.lock().unwrap().push(format!("{name} begins")));
+        let workers = Arc::new(workers.watched_by(&watcher).before_relaying(&takeover));
         let (stop, stopped) = watch::channel(false);
         let (running, told) = (workers.clone(), self.told.clone());
         let task = tokio::spawn(async move { running.run(told, stopped).await });

@@ -143,7 +143,7 @@ async fn a_queue_that_cannot_be_read_stops_alone_and_says_so() {
 }
 
 #[tokio::test]
-async fn the_outbox_is_relayed_by_one() {
+async fn the_outbox_is_relayed_by_one_and_whoever_begins_is_told_first() {
     let shared = Shared::new(1).await;
     create_accounts(&*shared.directory, &["a"]).await;
     let one = shared.process("one", quick());
@@ -153,13 +153,15 @@ async fn the_outbox_is_relayed_by_one() {
         shared.directory.create_group(&format!("g-{n}"), "G", &uid("a"), &[], 1).await.unwrap();
     }
     until("relayed", async || shared.directory.outbox(1).await.unwrap().is_empty()).await;
-    let expected: Vec<String> = (1..=5).map(|n| format!("outbox-{n}")).collect();
+    let mut expected: Vec<String> = (1..=5).map(|n| format!("outbox-{n}")).collect();
+    expected.insert(0, "one begins".to_owned());
     assert_eq!(*shared.told.0.lock().unwrap(), expected);
     assert!(!two.workers.relays());
     one.stop().await;
     until("the other relays", async || two.workers.relays()).await;
     shared.directory.create_group("g-5", "G", &uid("a"), &[], 1).await.unwrap();
     until("relayed", async || shared.directory.outbox(1).await.unwrap().is_empty()).await;
-    assert_eq!(shared.told.0.lock().unwrap().len(), 6);
+    expected.extend(["two begins", "outbox-6"].map(str::to_owned));
+    assert_eq!(*shared.told.0.lock().unwrap(), expected);
     two.stop().await;
 }

@@ -29,11 +29,12 @@ impl Listener {
         let listening = || format!("cannot listen on {address} (admin.listen)");
         let listener = TcpListener::bind(address).await.with_context(listening)?;
         let url = format!("http://{}", reachable(listener.local_addr()?));
-        let (judged, measured) = (Arc::clone(&around.board), Arc::clone(&around.board));
+        let [judged, measured, asked] = [&around.board; 3].map(Arc::clone);
         let admin = Arc::new(Admin {
             gateways: Arc::clone(&around.gateways),
             archive: Arc::clone(&around.archive),
             not_ready: Box::new(move || judged.reasons()),
+            hops: Box::new(move |msg_id| asked.hops(msg_id)),
             metrics: Box::new(move || measured.measures()),
             requests: Arc::clone(&around.requests),
             token: None,

@@ -25,7 +25,7 @@ fn given(text: &str) -> Option<String> {
 ///
 /// # Errors
 /// Names the key and the file.
-fn secret(key: &str, file: Option<&PathBuf>) -> anyhow::Result<Option<String>> {
+pub fn secret(key: &str, file: Option<&PathBuf>) -> anyhow::Result<Option<String>> {
     let Some(file) = file else { return Ok(None) };
     let text = std::fs::read_to_string(file).with_context(|| format!("{key}: cannot read {}", file.display()))?;
     Ok(Some(text.trim_end().to_owned()))

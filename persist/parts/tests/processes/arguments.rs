@@ -35,6 +35,8 @@ fn what_is_wrong_with_the_configuration_is_told_in_one_line() {
         check_fails(program, &keys(&[("peers.key_file", "no-such"), ("admin.listen", "127.0.0.1:0")]), 1, "key_file: ");
     }
     check_fails("ringway-persist", &keys(&[("replay-from", "all=7")]), 2, "--replay-from all=7: ");
+    check_fails("ringway-persist", &keys(&[("push.url", "x")]), 2, "push.url: \"x\" is no URL that begins with http");
+    check_fails("ringway-persist", &keys(&[("push.push_after_ms", "3000")]), 2, "above push.nudge_after_ms");
 }
 
 #[test]

@@ -7,6 +7,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use ringway_parts::board::Board;
+use ringway_parts::sections;
+use ringway_parts::stores::Stores;
+use ringway_peer::PeerKey;
 use ringway_stack::{Folder, MariaDb, RedisServer, RocketMq};
 use tempfile::TempDir;
 
@@ -66,6 +70,19 @@ impl Deployment {
     /// SQL on the server of the database.
     pub(crate) fn sql(&self, statement: &str) -> String {
         shared().mariadb.sql(&format!("USE {}; {statement}", self.topic)).unwrap()
+    }
+
+    /// Its stores, for a test that is a node itself.
+    pub(crate) async fn stores(&self) -> Stores {
+        let mysql = sections::MySql { url: self.mysql.clone(), ..sections::MySql::default() }.config().unwrap();
+        let (url, prefix) = (self.redis.clone(), format!("{}:", self.topic));
+        let redis = sections::Redis { url, prefix, ..sections::Redis::default() }.config().unwrap();
+        Stores::open(&Board::default(), &mysql, &redis).await.unwrap()
+    }
+
+    /// What its processes prove to each other that they hold.
+    pub(crate) fn peer_key(&self) -> PeerKey {
+        PeerKey::load(&self.folder().join("peers.key")).unwrap()
     }
 
     fn common(&self) -> Vec<String> {

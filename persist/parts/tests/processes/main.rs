@@ -3,6 +3,9 @@
 
 mod arguments;
 mod deployment;
+mod listener;
 mod program;
+mod reminded;
 mod together;
 mod trouble;
+mod vendor;

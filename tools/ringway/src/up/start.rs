@@ -176,6 +176,7 @@ impl Wiring {
         let (log, recovered, gateways) = (self.embedded.log.clone(), self.recovered.clone(), self.gateways.clone());
         let (journal, daemon, measured) = (self.embedded.log.clone(), self.daemon.clone(), self.gateways.clone());
         let archive: Arc<dyn Archive> = self.embedded.archive.clone();
+        let remembers = self.daemon.clone();
         Arc::new(Admin {
             gateways: self.gateways.clone(),
             archive: Arc::new(archive.into()),
@@ -189,6 +190,7 @@ impl Wiring {
                 ];
                 reasons.into_iter().filter(|reason| reason.0).map(|reason| reason.1.to_owned()).collect()
             }),
+            hops: Box::new(move |msg_id| vec![remembers.trace(msg_id)]),
             metrics: Box::new(move || {
                 let of_gateways = measured.get().map(|gateways| gateways.metrics());
                 of_gateways.into_iter().chain([daemon.metrics_text(), metrics::journal(&journal.stats())]).collect()
