@@ -32,6 +32,8 @@ pub struct Site {
     pub api: SocketAddr,
     /// Access tokens of [`USERS`], in their order.
     pub tokens: Vec<String>,
+    /// At least so long between two sends of a device: a load that lasts long need not be as much as can be.
+    pub pace: Duration,
 }
 
 impl Site {
@@ -42,7 +44,7 @@ impl Site {
     pub async fn of(server: &Server) -> Result<Self> {
         let tokens = People::of(&server.data()).await?.add_all(&USERS).await?;
         let addresses = server.addresses();
-        Ok(Self { ws: vec![addresses.ws], api: addresses.api, tokens })
+        Ok(Self { ws: vec![addresses.ws], api: addresses.api, tokens, pace: Duration::ZERO })
     }
 
     /// Connects to the first gateway that takes it.
@@ -92,7 +94,8 @@ impl Load {
             let targets = if device == "phone" { both } else { Vec::new() };
             let token = site.tokens.get(n).context("a token is missing")?.clone();
             let convs = vec![pair(uid, other), group_conv.clone()];
-            let role = Role { uid: uid.to_owned(), device: device.to_owned(), token, format, targets, convs };
+            let (uid, device, pace) = (uid.to_owned(), device.to_owned(), site.pace);
+            let role = Role { uid, device, token, format, targets, convs, pace };
             let mut ws = site.ws.clone();
             ws.rotate_left(n % site.ws.len().max(1));
             walkers.push(tokio::spawn(Walker::new(role, Arc::clone(&orders)).walk(ws, heads.clone())));

@@ -31,6 +31,8 @@ const AGAIN: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a walker that is told to come home waits for what is missing.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// And how long it waits in all.
+const HOME_MAX: Duration = Duration::from_secs(45);
 /// Cursors are told every so many messages.
 const ACK_EVERY: u64 = 32;
 
@@ -60,6 +62,8 @@ pub struct Role {
     pub targets: Vec<(Target, String)>,
     /// All conversations of the user: the walker says of each what it has, also when that is nothing.
     pub convs: Vec<String>,
+    /// At least so long between two sends.
+    pub pace: Duration,
 }
 
 /// A send that was not answered.
@@ -77,6 +81,8 @@ pub struct Walker {
     role: Role,
     orders: Arc<Orders>,
     next: u64,
+    /// When the last one went out.
+    sent: Option<Instant>,
     /// Unanswered, in the order of sending.
     open: VecDeque<Open>,
     /// Places of each conversation.
@@ -147,7 +153,7 @@ impl Walker {
     #[must_use]
     pub fn new(role: Role, orders: Arc<Orders>) -> Self {
         let (open, places, sessions) = (VecDeque::new(), BTreeMap::new(), Vec::new());
-        Self { role, orders, next: 0, open, places, sessions, busy: 0, resyncs: 0 }
+        Self { role, orders, next: 0, sent: None, open, places, sessions, busy: 0, resyncs: 0 }
     }
 
     /// Walks, from one gateway to the next when a connection breaks, until it is told to stop, has an answer to everything it sent and has seen every conversation of
@@ -212,10 +218,13 @@ impl Walker {
             if self.is_done(heads) {
                 return Ok(());
             }
+            if heads.told().is_some_and(|told| told.elapsed() > HOME_MAX) {
+                bail!("much comes, but not all: {}", self.standing(heads));
+            }
             let packet = match peer.next_within(LOOK).await {
                 Ok(packet) => packet,
                 Err(error) if !error.is::<Elapsed>() => return Err(error),
-                Err(_) if heads.get().is_some() && heard.elapsed() > SILENCE_MAX => {
+                Err(_) if heads.told().is_some_and(|told| heard.max(told).elapsed() > SILENCE_MAX) => {
                     bail!("nothing comes: {}", self.standing(heads));
                 }
                 Err(_) => continue,
@@ -231,6 +240,10 @@ impl Walker {
         if targets == 0 || self.orders.stop.load(Ordering::Relaxed) || self.open.len() >= WINDOW * targets {
             return None;
         }
+        if self.sent.is_some_and(|sent| sent.elapsed() < self.role.pace) {
+            return None;
+        }
+        self.sent = Some(Instant::now());
         self.next += 1;
         let (uid, device, n) = (&self.role.uid, &self.role.device, self.next);
         let client_msg_id = format!("{uid}-{device}-{n}");
@@ -259,11 +272,11 @@ impl Walker {
 
     async fn take(&mut self, peer: &mut Peer, packet: ServerPacket, flying: &mut BTreeMap<u64, Open>) -> Result<()> {
         if let Some(message) = &packet.message {
-            self.see(peer, message).await?;
+            self.see(peer, message, false).await?;
         }
         if let Some(page) = &packet.messages {
             for message in &page.items {
-                self.see(peer, message).await?;
+                self.see(peer, message, packet.id != 0).await?;
             }
             if packet.id != 0 && page.more {
                 self.read_on(peer, &page.conv).await?;
@@ -283,9 +296,10 @@ impl Walker {
         Ok(())
     }
 
-    async fn see(&mut self, peer: &mut Peer, message: &Message) -> Result<()> {
+    async fn see(&mut self, peer: &mut Peer, message: &Message, asked: bool) -> Result<()> {
         if let Some(session) = self.sessions.last_mut() {
-            session.seen.entry(message.conv.clone()).or_default().push(Item::from(message));
+            let came = if asked { &mut session.read } else { &mut session.seen };
+            came.entry(message.conv.clone()).or_default().push(Item::from(message));
         }
         let place = self.places.entry(message.conv.clone()).or_default();
         place.add(message.epoch, message.seq);
@@ -333,19 +347,28 @@ impl Walker {
         self.open.is_empty() && self.role.convs.iter().all(|conv| self.upto(conv) >= wanted(conv))
     }
 
-    /// For people: what is missing.
+    /// For people: what is missing, and where what came on the last connection did not follow on.
     fn standing(&self, heads: &Heads) -> String {
-        let last = self.sessions.last();
-        let seen: BTreeMap<&String, Option<(u64, u64)>> = last
-            .iter()
-            .flat_map(|session| &session.seen)
-            .map(|(conv, items)| (conv, items.first().zip(items.last()).map(|(first, last)| (first.seq, last.seq))))
-            .collect();
-        let (open, resyncs) = (self.open.len(), self.resyncs);
-        let heads = heads.get();
-        let places: BTreeMap<&String, (u64, usize)> =
-            self.places.iter().map(|(conv, place)| (conv, (place.upto, place.above.len()))).collect();
-        format!("{open} unanswered, {resyncs} resyncs, {places:?} of {heads:?}, on the last connection {seen:?}")
+        let mut lines = vec![format!("{} unanswered, {} resyncs", self.open.len(), self.resyncs)];
+        for (conv, place) in &self.places {
+            let head = heads.get().and_then(|heads| heads.get(conv)).copied().unwrap_or(0);
+            let Place { epoch, upto, above, .. } = place;
+            lines.push(format!(
+                "{conv}: epoch {epoch}, all up to {upto} of {head}, then {} from {:?}",
+                above.len(),
+                above.first()
+            ));
+            let items = self.sessions.last().and_then(|session| session.seen.get(conv)).into_iter().flatten();
+            let mut before = (0, 0);
+            for item in items {
+                let at = (item.epoch, item.seq);
+                if at != (before.0, before.1 + 1) {
+                    lines.push(format!("    {before:?} was followed by {at:?}"));
+                }
+                before = at;
+            }
+        }
+        lines.join("\n")
     }
 
     fn upto(&self, conv: &str) -> u64 {
@@ -355,17 +378,21 @@ impl Walker {
 
 /// Where each conversation ends, once that is known; shared by all walkers of a test.
 #[derive(Debug, Clone, Default)]
-pub struct Heads(Arc<std::sync::OnceLock<BTreeMap<String, u64>>>);
+pub struct Heads(Arc<std::sync::OnceLock<(Instant, BTreeMap<String, u64>)>>);
 
 impl Heads {
     /// Tells them.
     pub fn tell(&self, heads: BTreeMap<String, u64>) {
         // Told once, by the test.
-        let _ = self.0.set(heads);
+        let _ = self.0.set((Instant::now(), heads));
     }
 
     fn get(&self) -> Option<&BTreeMap<String, u64>> {
-        self.0.get()
+        self.0.get().map(|(_, heads)| heads)
+    }
+
+    fn told(&self) -> Option<Instant> {
+        self.0.get().map(|(told, _)| *told)
     }
 }
 

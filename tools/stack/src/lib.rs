@@ -36,7 +36,7 @@ mod stack;
 mod wait;
 
 pub use crate::cluster::ClusterRedis;
-pub use crate::deployment::{NodeKind, NodePlan, Size};
+pub use crate::deployment::{Backends, NodeKind, NodePlan, Size};
 pub use crate::folder::Folder;
 pub use crate::install::prepare;
 pub use crate::mariadb::{MariaDb, MariaDbOptions, MariaDbPlan};

@@ -55,9 +55,10 @@ impl ProcessId {
         self.pid
     }
 
-    /// Whether it is there; one that ended and waits to be cleared away is not.
+    /// Whether it is there; one that ended and waits to be cleared away is not. Its first thread may have ended while
+    /// others still hold its ports and files: then it is there.
     pub(crate) fn is_running(self) -> bool {
-        look(self.pid).is_some_and(|(state, began)| began == self.began && !"ZX".contains(state))
+        look(self.pid).is_some_and(|seen| seen.began == self.began && (seen.threads > 1 || !"ZX".contains(seen.state)))
     }
 
     /// Sends a signal, unless the process is gone.
@@ -70,14 +71,24 @@ impl ProcessId {
     }
 }
 
-/// State and start of a process, from the kernel's table.
-fn look(pid: u32) -> Option<(char, u64)> {
+/// What the kernel's table says of a process.
+struct Seen {
+    /// Of its first thread.
+    state: char,
+    threads: u32,
+    began: u64,
+}
+
+fn look(pid: u32) -> Option<Seen> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in brackets, which may hold anything; the state is the third, the start the 22nd.
+    // The second field is the name in brackets, which may hold anything; the state is the third, the number of threads
+    // the 20th, the start the 22nd.
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+    let threads = fields.nth(16)?.parse().ok()?;
+    let began = fields.nth(1)?.parse().ok()?;
+    Some(Seen { state, threads, began })
 }
 
 /// A process that we started, or one of an earlier run that we found again.
@@ -113,7 +124,7 @@ impl Process {
         }
         wrapped.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = spawn(wrapped).with_context(|| format!("cannot run {}", command.get_program().display()))?;
-        let (_, began) = look(child.id()).context("a process that was just started is not there")?;
+        let Seen { began, .. } = look(child.id()).context("a process that was just started is not there")?;
         let is_owned = matches!(life, Life::Owned);
         Ok(Self { id: ProcessId { pid: child.id(), began }, child: Some(child), is_owned })
     }
@@ -132,7 +143,7 @@ impl Process {
             // Another user's, or one that has just ended, cannot be read and is not ours.
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             if environment.split(|byte| *byte == 0).any(|variable| variable == mark)
-                && let Some((_, began)) = look(pid)
+                && let Some(Seen { began, .. }) = look(pid)
             {
                 found.push(Self::adopt(ProcessId { pid, began }));
             }

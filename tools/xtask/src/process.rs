@@ -1,6 +1,8 @@
 //! Running other programs: announced before they start, bounded in time, ended by their process id.
 
+use std::env;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -11,6 +13,9 @@ use anyhow::{Context, Result, bail};
 const POLL_MS: u64 = 50;
 /// How long a program's output may trickle in after its end, from children that it left behind.
 const OUTPUT_GRACE_MS: u64 = 2_000;
+
+/// How the variables begin that tell a program of the package that cargo runs it for.
+const OF_A_PACKAGE: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
 /// A child that does not outlive its owner.
 pub(crate) struct Guarded(pub(crate) Child);
@@ -77,6 +82,19 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("cannot run {}", shown(command)))?;
     check(command, output.status)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Lets a `cargo` below this program be as one that a person calls, with this target folder.
+pub(crate) fn as_called(cargo: &mut Command, target: &Path) {
+    cargo.env("CARGO_TARGET_DIR", target);
+    // Set for this program by `cargo run`. The tools below must find their own, and build scripts that look at them
+    // (ring's does) would run again, with all that depends on them.
+    cargo.env_remove("CARGO");
+    for (variable, _) in env::vars_os() {
+        if OF_A_PACKAGE.iter().any(|start| variable.as_encoded_bytes().starts_with(start.as_bytes())) {
+            cargo.env_remove(variable);
+        }
+    }
 }
 
 /// Whether a program is there and answers `--version` (or what else is given) with success.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
-use ringway_stack::{Condition, Extra, Stack};
+use ringway_stack::{Condition, Extra, Stack, Status};
 use serde_json::{Map, json};
 
 /// What to do with the servers of a folder.
@@ -80,13 +80,15 @@ fn status(folder: &Path) -> Result<()> {
         table.insert(server.name.clone(), json!({"pid": server.pid, "condition": condition}));
     }
     println!("{}", json!({"status": table}));
-    let missing: Vec<&str> = servers
-        .iter()
-        .filter(|server| server.condition != Condition::Serves)
-        .map(|server| server.name.as_str())
-        .collect();
+    let missing = not_serving(&servers);
     if !missing.is_empty() {
         bail!("not serving: {}", missing.join(", "));
     }
     Ok(())
+}
+
+/// The names of those that do not serve.
+pub(crate) fn not_serving(servers: &[Status]) -> Vec<&str> {
+    let missing = servers.iter().filter(|server| server.condition != Condition::Serves);
+    missing.map(|server| server.name.as_str()).collect()
 }

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::process;
 use crate::steps::build::{self, Programs};
 
 /// The folders of one run.
@@ -56,11 +57,8 @@ impl Workplace {
     /// `cargo` in the tree's root.
     pub(crate) fn cargo<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new("cargo");
-        command.current_dir(&self.root).args(arguments).env("CARGO_TARGET_DIR", &self.target);
-        // Set for this program by `cargo run`; the tools below must find their own.
-        for variable in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO"] {
-            command.env_remove(variable);
-        }
+        command.current_dir(&self.root).args(arguments);
+        process::as_called(&mut command, &self.target);
         command
     }
 

@@ -1,73 +1,20 @@
 //! `cargo xtask stack`, as a script uses it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
-use std::env;
-use std::fs;
+mod place;
+
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringway_stack::{Condition, Folder, Stack};
-use serde_json::Value;
+
+use self::place::{Place, is_gone, only_line, processes_of};
 
 fn xtask(verb: &str, folder: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(["stack", verb, "--dir"]).arg(folder).stdin(Stdio::null());
-    command.output().unwrap()
-}
-
-fn only_line(output: &Output) -> Value {
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    assert_eq!(text.lines().count(), 1, "{text}{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&text).unwrap()
-}
-
-/// Ends a stack and removes the folder it is in, also when the test fails, and when its process is killed: a shell
-/// waits for the end of a pipe that only the test holds open.
-struct Place {
-    parent: PathBuf,
-    remover: Child,
-}
-
-impl Place {
-    fn new() -> Self {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let parent = env::temp_dir().join(format!("ringway-stack-test.{}.{number}", std::process::id()));
-        fs::create_dir(&parent).unwrap();
-        let script = r#"read -r _; "$0" stack down --dir "$1/stack" 2>/dev/null; rm -rf -- "$1""#;
-        let mut remover = Command::new("sh");
-        remover.args(["-c", script, env!("CARGO_BIN_EXE_xtask")]).arg(&parent).process_group(0);
-        let remover = remover.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { parent, remover }
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.parent.join("stack")
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        drop(self.remover.stdin.take());
-        self.remover.wait().unwrap();
-    }
-}
-
-/// The processes that were given a file of this folder.
-fn processes_of(folder: &Path) -> Vec<u32> {
-    let name = folder.to_str().unwrap();
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        // The shell above is given the parent alone.
-        String::from_utf8_lossy(&words).contains(&format!("{name}/"))
-    })
-    .collect()
+    place::xtask(&["stack", verb], folder)
 }
 
 #[test]
@@ -122,8 +69,7 @@ fn a_stack_outlives_up_loses_a_server_gets_it_back_and_leaves_nothing_after_down
     assert!(down.status.success() && down.stdout.is_empty(), "{}", String::from_utf8_lossy(&down.stderr));
     assert!(processes_of(&folder).is_empty());
     for pid in pids {
-        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "process {pid} is still there: {state}");
+        assert!(is_gone(pid), "process {pid} is still there");
     }
     let port: u16 = redis.rsplit(':').next().unwrap().parse().unwrap();
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free again");
@@ -135,9 +81,7 @@ fn a_stack_outlives_up_loses_a_server_gets_it_back_and_leaves_nothing_after_down
 fn all_there_is_can_be_asked_for_and_a_stale_replica_promoted() {
     let place = Place::new();
     let folder = place.folder();
-    let mut up = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    up.args(["stack", "up", "--with", "sentinel,cluster,replica", "--dir"]).arg(&folder).stdin(Stdio::null());
-    let up = up.output().unwrap();
+    let up = place::xtask(&["stack", "up", "--with", "sentinel,cluster,replica"], &folder);
     assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
     let groups = &only_line(&up)["stack"];
     let counts = [("redis_sentinel", 4), ("redis_cluster", 3), ("mysql", 1), ("mysql_replica", 1)];

@@ -91,6 +91,8 @@ pub struct Session {
     pub acknowledged: Vec<Acknowledged>,
     /// Messages pushed or paged, in the order in which they came, by conversation.
     pub seen: BTreeMap<String, Vec<Item>>,
+    /// Messages on pages that the device asked for: it has them, in whatever order.
+    pub read: BTreeMap<String, Vec<Item>>,
 }
 
 impl Session {

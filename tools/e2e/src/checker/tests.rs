@@ -109,6 +109,29 @@ fn what_a_later_epoch_renumbered_is_there_once_and_shown() {
 }
 
 #[test]
+fn what_a_later_epoch_puts_at_a_number_is_not_what_an_earlier_view_lacks() {
+    let mut history = good();
+    let first = item(GROUP, 5, "b");
+    let items = history.archive.get_mut(GROUP).unwrap();
+    items.insert(4, Item { epoch: 2, seq: 5, msg_id: 299, ..first.clone() });
+    for (item, seq) in items.iter_mut().zip(1..).skip(4) {
+        (item.epoch, item.seq) = (2, seq);
+    }
+    let again = items[4..].to_vec();
+    for user in ["a", "b", "c"] {
+        let mut third = Session::new(user, "phone");
+        if user == "b" {
+            let (client_msg_id, body) = (first.client_msg_id.clone(), first.body.clone());
+            third.attempts.push(Attempt { conv: GROUP.into(), client_msg_id, body });
+        }
+        third.seen.insert(GROUP.into(), again.clone());
+        history.sessions.push(third);
+    }
+    // `c` was shown 4 and 6 of the first epoch, and 5 was its own.
+    assert_eq!(check(&history), []);
+}
+
+#[test]
 fn a_later_epoch_hides_no_fault() {
     let kinds = |history: &History| check(history).iter().map(|found| found.kind).collect::<BTreeSet<_>>();
     let mut lost = renumbered();

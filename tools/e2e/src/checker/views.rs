@@ -19,7 +19,9 @@ pub(super) fn check(history: &History, found: &mut Vec<Violation>) {
     let mut covered: BTreeMap<(&str, &str, &str), Covered<'_>> = BTreeMap::new();
     for session in &history.sessions {
         let own = own_names(session);
-        for (conv, items) in &session.seen {
+        let read = session.read.keys().filter(|conv| !session.seen.contains_key(*conv));
+        for conv in session.seen.keys().chain(read) {
+            let items = session.seen.get(conv).map(Vec::as_slice).unwrap_or_default();
             if !history.members.get(conv).is_some_and(|members| members.contains(&session.uid)) {
                 let detail = format_args!("{} of {} was shown {:?}", session.device, session.uid, items.first());
                 found.push(Violation::new(Kind::Leaked, conv, detail));
@@ -31,7 +33,7 @@ pub(super) fn check(history: &History, found: &mut Vec<Violation>) {
         for (conv, members) in &history.members {
             if members.contains(&session.uid) {
                 let seen = covered.entry((&session.uid, &session.device, conv)).or_default();
-                let items = session.seen.get(conv).into_iter().flatten();
+                let items = session.seen.get(conv).into_iter().chain(session.read.get(conv)).flatten();
                 let sent = session.acknowledged.iter().filter(|sent| sent.conv == *conv);
                 seen.places.extend(sent.map(|sent| (sent.epoch, sent.seq)));
                 seen.places.extend(items.clone().map(|item| (item.epoch, item.seq)));
@@ -83,6 +85,21 @@ impl<'h> Reference<'h> {
             by_name: items.iter().map(|item| (item.name(), item)).collect(),
         }
     }
+
+    /// What is wrong with an item that a device got.
+    fn against(&self, item: &Item) -> Option<(Kind, String)> {
+        let settled = self.by_name.get(&item.name());
+        if settled.is_some_and(|settled| settled.epoch > item.epoch && settled.body == item.body) {
+            return None;
+        }
+        match (self.by_seq.get(&item.seq), self.by_id.get(&item.msg_id)) {
+            (Some(same), _) if *same == item => None,
+            (_, Some(other)) if other.seq != item.seq => {
+                Some((Kind::Renumbered, format!("{item:?} is {} in the read-back", other.seq)))
+            }
+            (there, _) => Some((Kind::Invented, format!("{item:?}, where the read-back has {there:?}"))),
+        }
+    }
 }
 
 fn own_names(session: &Session) -> BTreeMap<&str, BTreeSet<Name<'_>>> {
@@ -108,18 +125,17 @@ fn one_view(
     };
     let mut shown: HashSet<(u64, u64)> = HashSet::new();
     let mut highest: Option<(u64, u64)> = None;
-    let all: HashSet<Name<'_>> = items.iter().map(Item::name).collect();
+    let read = session.read.get(conv).into_iter().flatten();
+    let all: HashSet<Name<'_>> = items.iter().chain(read).map(Item::name).collect();
     let is_shown = |name: Name<'_>| all.contains(&name) || own.is_some_and(|own| own.contains(&name));
+    for item in session.read.get(conv).into_iter().flatten() {
+        if let Some((kind, detail)) = reference.against(item) {
+            tell(kind, format_args!("{detail}"));
+        }
+    }
     for item in items {
-        let settled = reference.by_name.get(&item.name());
-        let is_of_earlier = settled.is_some_and(|settled| settled.epoch > item.epoch && settled.body == item.body);
-        match (reference.by_seq.get(&item.seq), reference.by_id.get(&item.msg_id)) {
-            _ if is_of_earlier => {}
-            (Some(same), _) if *same == item => {}
-            (_, Some(other)) if other.seq != item.seq => {
-                tell(Kind::Renumbered, format_args!("{item:?} is {} in the read-back", other.seq));
-            }
-            (there, _) => tell(Kind::Invented, format_args!("{item:?}, where the read-back has {there:?}")),
+        if let Some((kind, detail)) = reference.against(item) {
+            tell(kind, format_args!("{detail}"));
         }
         let place = (item.epoch, item.seq);
         if !shown.insert(place) {
@@ -133,9 +149,10 @@ fn one_view(
             // Between two epochs numbers do not follow each other; what is missing there shows at the end.
             Some(before) if place.0 > before.0 => highest = Some(place),
             Some((_, before)) => {
-                // What no push of this connection ever brings, and the read-back has, was passed over.
-                let missed = (before + 1..item.seq)
-                    .find(|seq| reference.by_seq.get(seq).is_some_and(|there| !is_shown(there.name())));
+                // What no push of this connection ever brings, and the read-back has, was passed over. A number of a
+                // later epoch is another message's.
+                let is_passed = |there: &&&Item| there.epoch <= place.0 && !is_shown(there.name());
+                let missed = (before + 1..item.seq).find(|seq| reference.by_seq.get(seq).filter(is_passed).is_some());
                 if let Some(missed) = missed {
                     tell(Kind::Skipped, format_args!("{} was shown and {missed} was not", item.seq));
                 }

@@ -3,3 +3,4 @@
 
 mod across;
 mod deployment;
+mod faults;

@@ -19,29 +19,37 @@ pub struct Size {
     pub persists: usize,
 }
 
-/// Where the servers are that the processes run on.
+/// Where the servers are that a process runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Backends {
+pub struct Backends {
     /// The name server, `host:port`.
-    pub(crate) namesrv: String,
-    /// Redis.
-    pub(crate) redis: String,
-    /// The primary of the database.
-    pub(crate) mysql: String,
+    pub namesrv: String,
+    /// The broker, `host:port`, as the name server tells it.
+    pub broker: String,
+    /// Redis, a URL.
+    pub redis: String,
+    /// The primary of the database, a URL.
+    pub mysql: String,
 }
 
-/// Plans all processes, with the ports that are kept for them. Makes the keys that they share.
+/// Plans all processes, with the ports that are kept for them. Makes the keys that they share. `way` tells how a process
+/// of a name reaches the servers.
 pub(crate) fn plans(
     folder: &Path,
     size: Size,
-    backends: &Backends,
+    way: &dyn Fn(&str) -> Backends,
     programs: &Path,
 ) -> Result<Vec<(NodePlan, Reserved)>> {
-    let keys = Keys::make(&folder.join("keys"))?;
-    let common = Common { folder, backends, programs, keys: &keys };
+    let keys = Keys::make(&keys_folder(folder))?;
+    let common = Common { folder, way, programs, keys: &keys };
     let gateways = (1..=size.gateways).map(|n| common.gateway(n));
     let persists = (1..=size.persists).map(|n| common.persist(n));
     gateways.chain(persists).chain([common.api()]).collect()
+}
+
+/// Where the keys of a stack's folder are.
+pub(crate) fn keys_folder(stack: &Path) -> PathBuf {
+    stack.join("keys")
 }
 
 /// Files that all processes of a deployment share.
@@ -68,7 +76,7 @@ impl Keys {
 /// What the plans have in common.
 struct Common<'a> {
     folder: &'a Path,
-    backends: &'a Backends,
+    way: &'a dyn Fn(&str) -> Backends,
     programs: &'a Path,
     keys: &'a Keys,
 }
@@ -87,13 +95,14 @@ impl Common<'_> {
             tokens = self.tokens(),
             key = self.keys.peers,
         );
-        Ok((self.plan(NodeKind::Gateway, name, (listen, admin), &(own + &self.rocketmq())), ports))
+        let own = own + &self.rocketmq(&name);
+        Ok((self.plan(NodeKind::Gateway, name, (listen, admin), &own), ports))
     }
 
     fn persist(&self, n: usize) -> Result<(NodePlan, Reserved)> {
         let ports = ports::reserve(1)?;
         let name = format!("persist-{n}");
-        let own = format!("[persist]\nowner = \"{name}\"\n\n{}{}", self.peers(), self.rocketmq());
+        let own = format!("[persist]\nowner = \"{name}\"\n\n{}{}", self.peers(), self.rocketmq(&name));
         Ok((self.plan(NodeKind::Persist, name, (0, ports.first), &own), ports))
     }
 
@@ -112,12 +121,12 @@ impl Common<'_> {
         format!("[peers]\nkey_file = {:?}\n\n", self.keys.peers)
     }
 
-    fn rocketmq(&self) -> String {
-        format!("\n[rocketmq]\nname_servers = [{:?}]\n", self.backends.namesrv)
+    fn rocketmq(&self, name: &str) -> String {
+        format!("\n[rocketmq]\nname_servers = [{:?}]\n", (self.way)(name).namesrv)
     }
 
     fn plan(&self, kind: NodeKind, name: String, (port, admin_port): (u16, u16), own: &str) -> NodePlan {
-        let Backends { redis, mysql, .. } = self.backends;
+        let Backends { redis, mysql, .. } = (self.way)(&name);
         let config = format!(
             "{own}\n[mysql]\nurl = {mysql:?}\n\n[redis]\nurl = {redis:?}\n\n\
              [admin]\nlisten = \"127.0.0.1:{admin_port}\"\n"

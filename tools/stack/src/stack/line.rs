@@ -58,7 +58,12 @@ pub(super) fn backends(servers: &[Server<AnyPlan>]) -> Backends {
     // With sentinels, they say who the primary is.
     let sentinel = text("redis_sentinel", "url");
     let redis = if sentinel.is_empty() { text("redis", "url") } else { sentinel };
-    Backends { namesrv: text("rocketmq", "namesrv"), redis, mysql: text("mysql", "url") }
+    let broker = servers.iter().find_map(|server| match server.plan() {
+        AnyPlan::Broker(plan) => Some(address(plan.port)),
+        _ => None,
+    });
+    let broker = broker.unwrap_or_default();
+    Backends { namesrv: text("rocketmq", "namesrv"), broker, redis, mysql: text("mysql", "url") }
 }
 
 /// The groups that have servers; the three that every stack has come first.

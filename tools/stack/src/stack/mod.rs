@@ -1,7 +1,8 @@
 //! All servers of a deployment in one folder, started by one command and ended by another.
 //!
 //! They are detached: what started them may end. The state file in the folder names them, so that any later
-//! process can ask, kill, restart or end them. One process at a time may change a stack.
+//! process can ask, kill, restart or end them. Two processes may change two servers of a stack at once; of one server,
+//! one process at a time.
 
 mod line;
 mod plan;
@@ -15,7 +16,7 @@ use serde_json::Value;
 use self::plan::AnyPlan;
 use self::state::{Entry, State};
 use crate::cluster;
-use crate::deployment::{self, Size};
+use crate::deployment::{self, Backends, Size};
 use crate::mariadb::{MariaDb, MariaDbOptions};
 use crate::ports::Reserved;
 use crate::process::{Life, Process};
@@ -134,18 +135,56 @@ impl Stack {
     /// all are ready. From then on they are servers of the stack: `gateway-1`, `persist-1`, …, and `api`.
     ///
     /// # Errors
-    /// There are some already, a program is missing, or a process is not ready. Those that were started stay: end the
-    /// stack.
+    /// There are some already, a program is missing, or a process is not ready; then none of them stays, and what that
+    /// one logged is part of the error.
     pub fn add_nodes(&mut self, size: Size, programs: &Path) -> Result<()> {
+        self.add_nodes_by(size, programs, &|_, servers| servers)
+    }
+
+    /// The same with another way to the servers for some: `way` is given a process's name and where the servers are,
+    /// and answers where that process is to look for them.
+    ///
+    /// # Errors
+    /// As [`Stack::add_nodes`].
+    pub fn add_nodes_by(
+        &mut self,
+        size: Size,
+        programs: &Path,
+        way: &dyn Fn(&str, Backends) -> Backends,
+    ) -> Result<()> {
+        // Who looks for the stack meanwhile waits, and finds all of it.
+        let _lock = State::lock(&self.folder)?;
         if self.servers.iter().any(|server| server.plan().as_node().is_some()) {
             bail!("{} has Ringway's processes already", self.folder.display());
         }
         let first = self.servers.len();
-        let plans = deployment::plans(&self.folder, size, &line::backends(&self.servers), &programs.canonicalize()?)?;
+        let servers = line::backends(&self.servers);
+        let way = |name: &str| way(name, servers.clone());
+        let plans = deployment::plans(&self.folder, size, &way, &programs.canonicalize()?)?;
         for (plan, ports) in plans {
             self.servers.push(Server::planned(AnyPlan::Node(plan), self.life.clone(), Some(ports)));
         }
-        self.start_from(first)
+        let Err(error) = self.start_from(first) else { return Ok(()) };
+        match self.remove_from(first) {
+            Ok(()) => Err(error),
+            Err(left) => Err(error.context(format!("and what was started does not end: {left:#}"))),
+        }
+    }
+
+    /// Ends the servers from this one on and forgets them; what they wrote goes.
+    fn remove_from(&mut self, first: usize) -> Result<()> {
+        for server in self.servers.iter_mut().skip(first) {
+            server.end()?;
+            state::remove_folder(server.plan().folder())?;
+        }
+        self.servers.truncate(first);
+        self.save()
+    }
+
+    /// Where the servers are that Ringway's own processes run on.
+    #[must_use]
+    pub fn backends(&self) -> Backends {
+        line::backends(&self.servers)
     }
 
     /// Ringway's own processes: `{"gateways":[…],"persists":[…],"api":{…}}`.
@@ -168,7 +207,7 @@ impl Stack {
     /// There is none of the name, it does not run, or does not end within a minute.
     pub fn terminate(&mut self, name: &str) -> Result<()> {
         self.server(name)?.terminate()?;
-        self.save()
+        self.save_process(name)
     }
 
     /// The stack that an earlier process started in a folder.
@@ -205,7 +244,7 @@ impl Stack {
     /// There is none of the name, or it does not run.
     pub fn kill(&mut self, name: &str) -> Result<()> {
         self.server(name)?.kill()?;
-        self.save()
+        self.save_process(name)
     }
 
     /// Starts a server that was killed on its old ports and with its files, and waits until it serves.
@@ -233,9 +272,9 @@ impl Stack {
             server.empty()?;
         }
         server.begin()?;
-        self.save()?;
+        self.save_process(name)?;
         let served = self.server(name)?.wait_until_serves();
-        self.save()?;
+        self.save_process(name)?;
         served
     }
 
@@ -311,6 +350,12 @@ impl Stack {
 
     fn save(&self) -> Result<()> {
         self.state().save(&self.folder)
+    }
+
+    /// Writes down which process a server is now, and leaves the others as another command may have changed them since.
+    fn save_process(&mut self, name: &str) -> Result<()> {
+        let process = self.server(name)?.process_id();
+        State::save_process(&self.folder, name, process)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! It is written after each change, by the rename of a finished file, and before a server is waited for: whatever
 //! ends us, the servers that run are known by it. Who starts a stack holds a lock meanwhile, which the kernel lets go
-//! with its process; who looks for one waits for that.
+//! with its process; who looks for one waits for that. Who changes one server holds it for the moment in which the
+//! file is read and written.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -12,7 +13,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::plan::AnyPlan;
+use crate::deployment;
 use crate::process::ProcessId;
+use crate::server::Plan as _;
 
 const FILE: &str = "stack.json";
 const LOCK: &str = "stack.lock";
@@ -64,6 +67,26 @@ impl State {
         if let Ok(lock) = File::open(folder.join(LOCK)) {
             lock.lock_shared().context("cannot wait for the stack to be started")?;
         }
+        Self::read(folder)
+    }
+
+    /// Keeps a stack to ourselves until the returned lock is dropped.
+    pub(super) fn lock(folder: &Path) -> Result<File> {
+        let lock = File::open(folder.join(LOCK)).with_context(|| format!("{} has no stack", folder.display()))?;
+        lock.lock().context("cannot lock the stack")?;
+        Ok(lock)
+    }
+
+    /// Writes down the process of one server.
+    pub(super) fn save_process(folder: &Path, name: &str, process: Option<ProcessId>) -> Result<()> {
+        let _lock = Self::lock(folder)?;
+        let mut state = Self::read(folder)?;
+        let entry = state.servers.iter_mut().find(|entry| entry.plan.name() == name);
+        entry.with_context(|| format!("{name} is no longer part of the stack"))?.process = process;
+        state.save(folder)
+    }
+
+    fn read(folder: &Path) -> Result<Self> {
         let text = match fs::read(file(folder)) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => bail!("{} has no stack", folder.display()),
@@ -82,14 +105,9 @@ impl State {
     /// Removes it, and what the servers wrote.
     pub(super) fn remove(&self, folder: &Path) -> Result<()> {
         for entry in &self.servers {
-            let own = crate::server::Plan::folder(&entry.plan);
-            match fs::remove_dir_all(own) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("cannot remove {}", own.display()));
-                }
-                _ => {}
-            }
+            remove_folder(entry.plan.folder())?;
         }
+        remove_folder(&deployment::keys_folder(folder))?;
         for own in [file(folder), folder.join(LOCK)] {
             fs::remove_file(&own).with_context(|| format!("cannot remove {}", own.display()))?;
         }
@@ -98,6 +116,16 @@ impl State {
             let _ = fs::remove_dir(folder);
         }
         Ok(())
+    }
+}
+
+/// Removes a folder and what is in it, if it is there.
+pub(super) fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
     }
 }
 

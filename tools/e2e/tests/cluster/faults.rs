@@ -1,0 +1,198 @@
+//! Every part dies, hangs or is cut off in turn while sends are acknowledged: nothing is lost, doubled or moved, and
+//! sends go on.
+//!
+//! Prints a table: how many sends were answered while each fault lasted, and how soon after its end they were again.
+
+use std::time::{Duration, Instant};
+
+use ringway_e2e::load::Load;
+use ringway_e2e::proxy::Proxy;
+use ringway_stack::{Extra, Stack};
+
+use crate::deployment::{Deployment, Servers, blocking};
+
+/// Answers that show that sends go on.
+const ENOUGH: u64 = 200;
+
+/// What is done to the deployment, and undone.
+struct Fault {
+    name: &'static str,
+    lasts_s: u64,
+    /// Whether sends go on while it lasts.
+    sends_go_on: bool,
+    begin: fn(&mut Stack),
+    end: fn(&mut Stack),
+}
+
+/// Redis after the database: for ten minutes after an epoch began, a first send is looked up there.
+const FAULTS: [Fault; 8] = [
+    Fault {
+        name: "a gateway is killed",
+        lasts_s: 3,
+        sends_go_on: true,
+        begin: |stack| stack.kill("gateway-2").unwrap(),
+        end: |stack| stack.start("gateway-2").unwrap(),
+    },
+    Fault {
+        name: "a persist daemon is killed",
+        lasts_s: 5,
+        sends_go_on: true,
+        begin: |stack| stack.kill("persist-1").unwrap(),
+        end: |stack| stack.start("persist-1").unwrap(),
+    },
+    Fault {
+        name: "the API is killed",
+        lasts_s: 2,
+        sends_go_on: true,
+        begin: |stack| stack.kill("api").unwrap(),
+        end: |stack| stack.start("api").unwrap(),
+    },
+    Fault {
+        name: "the database is killed",
+        lasts_s: 30,
+        sends_go_on: true,
+        begin: |stack| stack.kill("mysql").unwrap(),
+        end: |stack| stack.start("mysql").unwrap(),
+    },
+    Fault {
+        name: "the database hangs",
+        lasts_s: 6,
+        sends_go_on: true,
+        begin: |stack| stack.pause("mysql").unwrap(),
+        end: |stack| stack.resume("mysql").unwrap(),
+    },
+    Fault {
+        name: "Redis is killed and comes back empty",
+        lasts_s: 2,
+        sends_go_on: false,
+        begin: |stack| stack.kill("redis").unwrap(),
+        end: |stack| stack.start_empty("redis").unwrap(),
+    },
+    Fault {
+        name: "the broker is killed",
+        lasts_s: 10,
+        sends_go_on: true,
+        begin: |stack| stack.kill("broker").unwrap(),
+        end: |stack| stack.start("broker").unwrap(),
+    },
+    Fault {
+        name: "the broker hangs",
+        lasts_s: 60,
+        sends_go_on: true,
+        begin: |stack| stack.pause("broker").unwrap(),
+        end: |stack| stack.resume("broker").unwrap(),
+    },
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_part_may_die_under_load() {
+    let mut deployment = Deployment::start(3, 2, &[]).await;
+    let mut load = Load::start(deployment.site().await).await.unwrap();
+    for Fault { name, lasts_s, sends_go_on, begin, end } in FAULTS {
+        deployment.answered(&mut load, ENOUGH, "the fault before").await;
+        deployment.archived(&mut load).await;
+        let before = load.acknowledged();
+        deployment = deployment.change(begin).await;
+        last(&mut load, lasts_s).await;
+        let during = load.acknowledged() - before;
+        deployment = deployment.change(end).await;
+        let again = deployment.answered(&mut load, ENOUGH, name).await;
+        tell(name, lasts_s, during, again);
+        assert!(!sends_go_on || during > ENOUGH, "{name}: only {during} sends were answered");
+    }
+    println!("{} messages judged", deployment.judge(load).await);
+}
+
+/// One gateway loses its way to a server while the others keep theirs: its people go to the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_may_be_cut_off_from_its_servers() {
+    let servers = blocking(|| Servers::start(&[])).await;
+    let known = servers.stack.backends();
+    let address = |text: &str| text.rsplit('/').next().unwrap().parse().unwrap();
+    let redis = Proxy::to(address(&known.redis)).await.unwrap();
+    let broker = Proxy::to(address(&known.broker)).await.unwrap();
+    let namesrv = Proxy::to_name_server(address(&known.namesrv), address(&known.broker), &broker).await.unwrap();
+    let ways = (format!("redis://{}", redis.address()), namesrv.address().to_string());
+    let mut deployment = blocking(move || {
+        servers.with(2, 1, &|name, mut servers| {
+            if name == "gateway-1" {
+                (servers.redis, servers.namesrv) = ways.clone();
+            }
+            servers
+        })
+    })
+    .await;
+    let mut load = Load::start(deployment.site().await).await.unwrap();
+    for (name, way) in [("a gateway is cut off from Redis", &redis), ("a gateway is cut off from the broker", &broker)]
+    {
+        deployment.answered(&mut load, ENOUGH, "the fault before").await;
+        let before = load.acknowledged();
+        way.cut();
+        last(&mut load, 15).await;
+        let during = load.acknowledged() - before;
+        way.mend();
+        let again = deployment.answered(&mut load, ENOUGH, name).await;
+        tell(name, 15, during, again);
+        assert!(during > ENOUGH, "{name}: only {during} sends were answered");
+    }
+    println!("{} messages judged", deployment.judge(load).await);
+}
+
+/// Redis fails over to a replica that does not know the latest numbers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_replica_is_promoted_under_load() {
+    let mut deployment = Deployment::start(2, 1, &[Extra::Sentinel]).await;
+    let mut load = Load::start(deployment.site().await).await.unwrap();
+    deployment.answered(&mut load, 500, "the start").await;
+    deployment = deployment.change(|stack| stack.hold_replica_back().unwrap()).await;
+    // Numbers that the replica does not know.
+    deployment.answered(&mut load, 1_000, "the replica is held back").await;
+    let (before, began) = (load.acknowledged(), Instant::now());
+    deployment = deployment
+        .change(|stack| {
+            stack.kill("redis").unwrap();
+            stack.promote_replica().unwrap();
+        })
+        .await;
+    let (during, lasted) = (load.acknowledged() - before, began.elapsed());
+    let again = deployment.answered(&mut load, ENOUGH, "the promotion").await;
+    tell("a stale replica of Redis is promoted", lasted.as_secs(), during, again);
+    println!("{} messages judged", deployment.judge(load).await);
+}
+
+/// Each process is told to end, ends, and is started again, one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_processes_may_be_replaced_under_load() {
+    let mut deployment = Deployment::start(3, 2, &[]).await;
+    let mut load = Load::start(deployment.site().await).await.unwrap();
+    for name in ["gateway-1", "gateway-2", "gateway-3", "persist-1", "persist-2", "api"] {
+        deployment.answered(&mut load, ENOUGH, "the one before").await;
+        let before = load.acknowledged();
+        let began = Instant::now();
+        deployment = deployment
+            .change(move |stack| {
+                stack.terminate(name).unwrap();
+                stack.start(name).unwrap();
+            })
+            .await;
+        let (during, lasted) = (load.acknowledged() - before, began.elapsed());
+        let again = deployment.answered(&mut load, ENOUGH, name).await;
+        tell(&format!("{name} is replaced"), lasted.as_secs(), during, again);
+        // Some are back before anybody notices.
+        assert!(during > ENOUGH || lasted < Duration::from_secs(2), "{name}: only {during} sends were answered");
+    }
+    println!("{} messages judged", deployment.judge(load).await);
+}
+
+/// Lets time pass; a walker that gives up ends the test.
+async fn last(load: &mut Load, seconds: u64) {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end {
+        load.look().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn tell(name: &str, lasted_s: u64, during: u64, again: Duration) {
+    println!("{name:40} {lasted_s:3} s  {during:7} answered  again after {:6.2} s", again.as_secs_f64());
+}
