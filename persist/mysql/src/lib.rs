@@ -11,6 +11,7 @@ mod database;
 mod directory;
 mod epochs;
 mod fault;
+mod floors;
 mod leases;
 pub mod limits;
 mod lists;

@@ -11,9 +11,10 @@ use ringway_engine::packet::schema::Message;
 use ringway_store::ports::{Cursor, CursorUpdate, HeldNumber, ListRow, Place, Records, StoreError};
 use sqlx::MySqlConnection;
 
-use crate::archive::{COLUMNS, NUMBER, Row, message};
+use crate::archive::{COLUMNS, Row, message};
 use crate::database::Database;
 use crate::fault::{Fault, retried};
+use crate::floors::Floors;
 use crate::limits::{LIST_MAX, PLACES_MAX, SEND_MONTHS_MAX};
 use crate::lists::{filled, push_any, push_list, statement};
 use crate::months::{Month, or_dropped};
@@ -38,14 +39,14 @@ async fn read_sends(database: &Database, sends: &[(&str, &str, &str)]) -> Result
     for (month, sends) in by_month {
         for chunk in sends.chunks(PLACES_MAX) {
             let mut select = statement(format!(
-                "SELECT m.conversation, m.sender, m.client_msg_id, {NUMBER} FROM {} m WHERE ",
+                "SELECT conversation, sender, client_msg_id, epoch, seq, msg_id, ts_ms FROM {} WHERE ",
                 month.table()
             ));
             push_any(&mut select, chunk, |select, (id, from, client_msg_id)| {
-                select.push("m.conversation = ").push_bind(*id).push(" AND m.sender = ").push_bind(*from);
-                select.push(" AND m.client_msg_id = ").push_bind(*client_msg_id);
+                select.push("conversation = ").push_bind(*id).push(" AND sender = ").push_bind(*from);
+                select.push(" AND client_msg_id = ").push_bind(*client_msg_id);
             });
-            select.push(" ORDER BY m.reuse");
+            select.push(" ORDER BY reuse");
             let rows = select.build_query_as().fetch_all(&mut *connection).await;
             let rows: Vec<(u64, Text, Text, u64, u64, u64, u64)> = or_dropped(rows)?;
             for (id, from, client_msg_id, epoch, seq, msg_id, ts_ms) in rows {
@@ -53,9 +54,11 @@ async fn read_sends(database: &Database, sends: &[(&str, &str, &str)]) -> Result
             }
         }
     }
+    let floors = Floors::of(&mut connection, &found.keys().map(|(id, ..)| *id).collect::<Vec<_>>()).await?;
     let held = |(at, (conv, from, client_msg_id)): (usize, &(&str, &str, &str))| {
         let id = known.get(*conv)?.id;
-        Some((at, *found.get(&(id, (*from).to_owned(), (*client_msg_id).to_owned()))?))
+        let held = *found.get(&(id, (*from).to_owned(), (*client_msg_id).to_owned()))?;
+        Some((at, HeldNumber { epoch: floors.epoch(id, held.seq, held.epoch), ..held }))
     };
     Ok(sends.iter().enumerate().filter_map(held).collect())
 }
@@ -201,6 +204,26 @@ where
     Ok(())
 }
 
+async fn read_messages_at(database: &Database, places: &[(&str, u64)]) -> Result<HashMap<String, Message>, Failed> {
+    let (mut messages, mut ids) = (HashMap::with_capacity(places.len()), Vec::with_capacity(places.len()));
+    let columns = format!("m.conversation, {COLUMNS}");
+    rows_at(database, places, &columns, |conv, row: MessageRow| {
+        let (id, seq, epoch, msg_id, from, client_msg_id, kind, body, enc, ts_ms) = row;
+        let row: Row = (seq, epoch, msg_id, from, client_msg_id, kind, body, enc, ts_ms);
+        messages.insert(conv.to_owned(), message(conv, row));
+        ids.push((conv.to_owned(), id));
+    })
+    .await?;
+    let mut connection = database.primary().acquire().await?;
+    let floors = Floors::of(&mut connection, &ids.iter().map(|(_, id)| *id).collect::<Vec<_>>()).await?;
+    for (conv, id) in ids {
+        if let Some(message) = messages.get_mut(&conv) {
+            message.epoch = floors.epoch(id, message.seq, message.epoch);
+        }
+    }
+    Ok(messages)
+}
+
 /// A row that tells the conversation it is of.
 trait HasConversation {
     fn conversation(&self) -> u64;
@@ -319,15 +342,7 @@ impl Records for Database {
     }
 
     async fn messages_at(&self, places: &[(&str, u64)]) -> Result<HashMap<String, Message>, StoreError> {
-        let mut messages = HashMap::with_capacity(places.len());
-        let columns = format!("m.conversation, {COLUMNS}");
-        self.bounded(rows_at(self, places, &columns, |conv, row: MessageRow| {
-            let (_, seq, epoch, msg_id, from, client_msg_id, kind, body, enc, ts_ms) = row;
-            let row: Row = (seq, epoch, msg_id, from, client_msg_id, kind, body, enc, ts_ms);
-            messages.insert(conv.to_owned(), message(conv, row));
-        }))
-        .await?;
-        Ok(messages)
+        self.bounded(read_messages_at(self, places)).await
     }
 
     async fn raise_cursors(&self, updates: &[(CursorUpdate, u64)]) -> Result<(), StoreError> {

@@ -3,7 +3,8 @@
 //! ```text
 //! im:epoch                        marker: which epoch this server serves (single, sentinel)
 //! im:epoch:{n}                    the same for one slot of a cluster; n is a number that hashes to it
-//! im:seq:{conv}                   hash: epoch, head, holes, dense, from, fresh
+//! im:seq:{conv}                   hash: epoch, head, dense, from, fresh
+//! im:holes:{conv}                 list of "first-last", rising: numbers below the head that nobody has
 //! im:recent:{conv}                zset seq → sender, newline, encoded event: the unarchived messages
 //! im:idem:{conv}:from:client_id   the messages that hold a client message id
 //! im:fresh:{uid}                  set: the user's conversations that SQL does not know yet
@@ -58,6 +59,10 @@ impl Keys {
 
     pub(crate) fn seq(&self, conv: &str) -> String {
         format!("{}seq:{{{conv}}}", self.prefix)
+    }
+
+    pub(crate) fn holes(&self, conv: &str) -> String {
+        format!("{}holes:{{{conv}}}", self.prefix)
     }
 
     pub(crate) fn recent(&self, conv: &str) -> String {
@@ -127,6 +132,7 @@ mod tests {
             let names = [
                 keys.marker(conv),
                 keys.seq(conv),
+                keys.holes(conv),
                 keys.recent(conv),
                 keys.send(conv, "a", "c-1"),
                 keys.send(conv, "", "}{ x"),

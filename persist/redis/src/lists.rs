@@ -1,13 +1,13 @@
 //! A user's list of conversations: what SQL knows, and what is in Redis only.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use fred::types::Value;
-use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
+use ringway_engine::ids::Uid;
 use ringway_engine::limits::PAGE_BYTES_MAX;
-use ringway_engine::packet::schema::{Conversation, Conversations, Message};
+use ringway_engine::packet::schema::{Conversation, Conversations};
 use ringway_store::limits::UNREAD_COUNTED_MAX;
+use ringway_store::listing::{self, ListedRow};
 use ringway_store::ports::{ListRow, StoreError};
 
 use crate::fence::text;
@@ -20,20 +20,6 @@ use crate::together::together;
 
 /// Conversations whose last messages are read at once.
 const CHUNK: usize = 100;
-
-/// A row with what Redis adds.
-struct Row {
-    listed: ListRow,
-    /// The newest number that readers may see.
-    visible: u64,
-    last: Option<Message>,
-    /// Unread messages are counted above this number.
-    above: u64,
-    /// Up to here they are counted in the archive.
-    archived: u64,
-    /// The user's own among the unarchived ones.
-    own: u64,
-}
 
 impl Shared {
     pub(crate) async fn list_conversations(
@@ -92,39 +78,20 @@ impl Shared {
 
     async fn entries(&self, epoch: u64, uid: &Uid, listed: Vec<ListRow>) -> Result<Vec<Conversation>, StoreError> {
         let calls = listed.into_iter().map(|row| self.with_redis(epoch, uid, row)).collect();
-        let rows: Vec<Row> = together(calls).await?;
-        let wanted: Vec<(&str, u64)> = rows
-            .iter()
-            .filter(|row| row.last.is_none() && row.visible > 0)
-            .map(|row| (row.listed.conv.as_str(), row.visible))
-            .collect();
-        let mut archived = self.records.messages_at(&wanted).await?;
-        let ranges: Vec<(&str, u64, u64)> = rows
-            .iter()
-            .filter(|row| row.above < row.archived)
-            .map(|row| (row.listed.conv.as_str(), row.above, row.archived))
-            .collect();
-        let own = self.records.own_counts(uid, &ranges).await?;
-        let others: Vec<&str> = rows.iter().filter_map(|row| other_party(&row.listed.conv, uid)).collect();
-        let names = self.records.names(&others).await?;
-        let entry = |row: Row| {
-            let own = row.own + own.get(&row.listed.conv).copied().unwrap_or(0);
-            let last = row.last.or_else(|| archived.remove(&row.listed.conv));
-            entry(epoch, uid, row.listed, last, row.above, own, &names)
-        };
-        Ok(rows.into_iter().map(entry).collect())
+        let rows: Vec<ListedRow> = together(calls).await?;
+        listing::lines(&*self.records, epoch, uid, rows).await
     }
 
-    async fn with_redis(&self, epoch: u64, uid: &Uid, mut listed: ListRow) -> Result<Row, StoreError> {
+    async fn with_redis(&self, epoch: u64, uid: &Uid, mut listed: ListRow) -> Result<ListedRow, StoreError> {
         let keys = &self.connection.keys;
         // Above this the user's own messages are counted; the head may be higher, then fewer count.
         let from = listed.read.max(listed.joined_seq).max(listed.head.saturating_sub(UNREAD_COUNTED_MAX));
-        let names = vec![keys.seq(&listed.conv), keys.recent(&listed.conv)];
+        let names = vec![keys.seq(&listed.conv), keys.recent(&listed.conv), keys.holes(&listed.conv)];
         let arguments = vec![text(epoch), Value::from(uid.as_str()), text(from), text(UNREAD_COUNTED_MAX)];
         let mut reply = Reply::new(self.connection.call(&ENTRY, names, arguments).await?)?;
         if reply.text()? == "start" {
             let (head, above) = (listed.head, from.min(listed.head));
-            return Ok(Row { listed, visible: head, last: None, above, archived: head, own: 0 });
+            return Ok(ListedRow { listed, visible: head, last: None, above, archived: head, own: 0 });
         }
         let (head, hole, lowest) = (reply.number()?, reply.number()?, reply.number()?);
         let (own, newest, member) = (reply.number()?, reply.number()?, reply.bytes()?);
@@ -139,36 +106,6 @@ impl Shared {
         };
         let above = from.max(head.saturating_sub(UNREAD_COUNTED_MAX)).min(head);
         let archived = if lowest == 0 { head } else { lowest - 1 };
-        Ok(Row { listed, visible, last, above, archived, own })
-    }
-}
-
-fn other_party<'a>(conv: &'a str, uid: &Uid) -> Option<&'a str> {
-    let (low, high) = conv.strip_prefix("p2p:")?.split_once(':')?;
-    Some(if low == uid.as_str() { high } else { low })
-}
-
-fn entry(
-    epoch: u64,
-    uid: &Uid,
-    row: ListRow,
-    last: Option<Message>,
-    above: u64,
-    own: u64,
-    names: &HashMap<String, String>,
-) -> Conversation {
-    let group = ConversationId::parse(&row.conv).is_ok_and(|id| matches!(id.kind(), ConversationKind::Group(_)));
-    let other = || other_party(&row.conv, uid).and_then(|other| names.get(other)).cloned().unwrap_or_default();
-    let name = if group { row.name.clone() } else { other() };
-    Conversation {
-        head: row.head,
-        read: row.read.min(row.head),
-        unread: (row.head - above).saturating_sub(own),
-        // What was said before the user joined is not shown.
-        last: last.filter(|last| last.seq > row.joined_seq),
-        name,
-        epoch,
-        conv: row.conv,
-        ..Conversation::default()
+        Ok(ListedRow { listed, visible, last, above, archived, own })
     }
 }

@@ -225,8 +225,8 @@ impl Shared {
     async fn call_number(&self, working: Working, turn: &Turn) -> Result<Answer, StoreError> {
         let chunk = turn.chunk();
         let (keys_of, now) = (&self.connection.keys, now_ms());
-        let mut keys = Vec::with_capacity(chunk.len() + 3);
-        keys.extend([keys_of.marker(&turn.conv), keys_of.seq(&turn.conv), keys_of.recent(&turn.conv)]);
+        let (conv, mut keys) = (turn.conv.as_str(), Vec::with_capacity(chunk.len() + 4));
+        keys.extend([keys_of.marker(conv), keys_of.seq(conv), keys_of.recent(conv), keys_of.holes(conv)]);
         let mut arguments = Vec::with_capacity(4 + 4 * chunk.len());
         arguments.extend([text(working.epoch), text(DEDUP_MS), text(UNARCHIVED_MS_MAX)]);
         arguments.push(Value::from(turn.start.as_ref().map_or_else(String::new, start_text)));
@@ -371,9 +371,16 @@ impl Shared {
     }
 }
 
-/// `dense:head:hole,hole,…`.
+/// `dense:head:first-last,first-last,…`.
 fn start_text(start: &Start) -> String {
-    let holes: Vec<String> = start.holes.iter().map(u64::to_string).collect();
+    let mut holes: Vec<(u64, u64)> = Vec::new();
+    for hole in &start.holes {
+        match holes.last_mut().filter(|last| last.1 + 1 == *hole) {
+            Some(last) => last.1 = *hole,
+            None => holes.push((*hole, *hole)),
+        }
+    }
+    let holes: Vec<String> = holes.into_iter().map(|(first, last)| format!("{first}-{last}")).collect();
     format!("{}:{}:{}", start.dense, start.head, holes.join(","))
 }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use fred::types::Value;
 use ringway_engine::ids::{ConversationId, DeviceId, Uid};
-use ringway_engine::limits::{OFFLINE_MESSAGES_MAX, OFFLINE_MS};
+use ringway_engine::limits::OFFLINE_MESSAGES_MAX;
+use ringway_store::offline;
 use ringway_store::ports::{Cursor, DevicePoint, Place, StoreError};
 
 use crate::connection::failed;
@@ -24,25 +25,7 @@ impl Shared {
         now_ms: u64,
     ) -> Result<Vec<DevicePoint>, StoreError> {
         let mut points = self.known_points(uid, device).await?;
-        // The age of a queue costs a look-up, so it is only looked at where something is queued.
-        let oldest = |point: &DevicePoint| point.device_cursor.or(point.user_cursor).unwrap_or(0).max(point.floor) + 1;
-        let queued: Vec<(&str, u64)> = points
-            .iter()
-            .filter(|point| oldest(point) <= point.head)
-            .map(|point| (point.conv.as_str(), oldest(point)))
-            .collect();
-        if queued.is_empty() {
-            return Ok(points);
-        }
-        let times = self.records.times(&queued).await?;
-        let cutoff_ms = now_ms.saturating_sub(OFFLINE_MS);
-        for point in &mut points {
-            let first = oldest(point);
-            let conv = point.conv.to_string();
-            if times.get(&(conv.clone(), first)).is_some_and(|ts_ms| *ts_ms < cutoff_ms) {
-                point.floor = self.last_before(&conv, first, point.head, cutoff_ms).await?;
-            }
-        }
+        offline::bound_by_age(&*self.records, &mut points, now_ms).await?;
         Ok(points)
     }
 
@@ -134,22 +117,5 @@ impl Shared {
         let found = self.connection.command("HMGET", key, fields).await?;
         let (of, head): (Option<u64>, Option<u64>) = found.convert().map_err(failed)?;
         Ok(head.filter(|_| of == Some(epoch)).unwrap_or(0))
-    }
-
-    /// The last number from `first` (which is old) to `head` whose message was taken before `cutoff_ms`:
-    /// a binary search, as times rise with numbers but for small steps of the clock.
-    async fn last_before(&self, conv: &str, first: u64, head: u64, cutoff_ms: u64) -> Result<u64, StoreError> {
-        let (mut old, mut young) = (first, head + 1);
-        while young - old > 1 {
-            let middle = old + (young - old) / 2;
-            let times = self.records.times(&[(conv, middle)]).await?;
-            // What is not archived yet is young.
-            if times.get(&(conv.to_owned(), middle)).is_some_and(|ts_ms| *ts_ms < cutoff_ms) {
-                old = middle;
-            } else {
-                young = middle;
-            }
-        }
-        Ok(old)
     }
 }

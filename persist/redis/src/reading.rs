@@ -49,7 +49,7 @@ impl Shared {
         for _ in 0..EPOCH_CHANGES_MAX {
             let working = self.fence.working(&self.connection).await?;
             let marker = keys.marker(conv);
-            let names = vec![marker.clone(), keys.seq(conv), keys.recent(conv)];
+            let names = vec![marker.clone(), keys.seq(conv), keys.recent(conv), keys.holes(conv)];
             let arguments = vec![
                 text(working.epoch),
                 Value::from(direction),

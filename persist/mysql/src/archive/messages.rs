@@ -29,21 +29,8 @@ pub(super) struct Placed<'a> {
     pub(super) message: &'a NumberedMessage,
 }
 
-/// The epoch of a message of a table called `m`: that in which it was archived, or the latest that has begun below it.
-/// Its number holds in both, and so places rise with the numbers (see [`ringway_store::ports::Epochs`]).
-macro_rules! epoch {
-    () => {
-        "CAST(GREATEST(m.epoch, COALESCE((SELECT MAX(f.epoch) FROM epoch_floors f \
-         WHERE f.conversation = m.conversation AND f.floor < m.seq), 0)) AS UNSIGNED)"
-    };
-}
-
-/// The columns of a number that a send holds, of a table called `m`.
-pub(crate) const NUMBER: &str = concat!(epoch!(), ", m.seq, m.msg_id, m.ts_ms");
-
 /// The columns of [`Row`], of a table called `m`.
-pub(crate) const COLUMNS: &str =
-    concat!("m.seq, ", epoch!(), ", m.msg_id, m.sender, m.client_msg_id, m.kind, m.body, m.enc, m.ts_ms");
+pub(crate) const COLUMNS: &str = "m.seq, m.epoch, m.msg_id, m.sender, m.client_msg_id, m.kind, m.body, m.enc, m.ts_ms";
 
 /// A message as it is read.
 pub(crate) type Row = (u64, u64, u64, Text, Text, Text, Text, Text, u64);

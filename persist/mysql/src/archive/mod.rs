@@ -25,7 +25,7 @@ use ringway_store::ports::{Archive, ArchiveBatch, ArchivedMessage, CommitError, 
 use crate::database::Database;
 use crate::fault::{Fault, Tries, retried};
 pub use letters::KeptLetter;
-pub(crate) use messages::{COLUMNS, NUMBER, Row, message};
+pub(crate) use messages::{COLUMNS, Row, message};
 
 /// The archive of one log.
 #[derive(Debug, Clone)]

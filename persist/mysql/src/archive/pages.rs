@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
 use super::messages::{COLUMNS, Row, message};
 use crate::database::Database;
 use crate::fault::{Fault, is_missing_table};
+use crate::floors::Floors;
 use crate::months::{Month, or_dropped, present};
 use crate::spans::{self, Known};
 use crate::text::Text;
@@ -92,6 +93,10 @@ async fn fill(pool: &MySqlPool, conv: &str, from: PageFrom, limit: usize) -> Res
             filling.take(message(conv, row), limit);
         }
     }
+    let floors = Floors::of(&mut connection, &[known.id]).await?;
+    for item in filling.items.iter_mut().filter_map(Arc::get_mut) {
+        item.epoch = floors.epoch(known.id, item.seq, item.epoch);
+    }
     Ok(filling)
 }
 
@@ -118,8 +123,8 @@ async fn rows(
 
 /// A message by its id, whichever month it is in.
 pub(super) async fn by_id(database: &Database, msg_id: u64) -> Result<Option<ArchivedMessage>, StoreError> {
-    type Found = (Text, u64, u64, u64, u64, Text, Text, Text, Text, Text, u64);
-    let select = format!("SELECT c.conv, m.archived_ms, {COLUMNS} FROM");
+    type Found = (u64, Text, u64, u64, u64, u64, Text, Text, Text, Text, Text, u64);
+    let select = format!("SELECT c.id, c.conv, m.archived_ms, {COLUMNS} FROM");
     let join = "m JOIN conversations c ON c.id = m.conversation WHERE m.msg_id = ?";
     let read = async {
         loop {
@@ -141,10 +146,16 @@ pub(super) async fn by_id(database: &Database, msg_id: u64) -> Result<Option<Arc
         }
     };
     let found: Option<Found> = database.bounded(read).await?;
-    Ok(found.map(|(conv, archived_at_ms, seq, epoch, id, from, client_msg_id, kind, body, enc, ts_ms)| {
-        let row = (seq, epoch, id, from, client_msg_id, kind, body, enc, ts_ms);
-        ArchivedMessage { message: Arc::new(message(&conv.0, row)), archived_at_ms }
-    }))
+    let Some((of, conv, archived_at_ms, seq, epoch, id, from, client_msg_id, kind, body, enc, ts_ms)) = found else {
+        return Ok(None);
+    };
+    let floors = async {
+        let mut connection = database.primary().acquire().await?;
+        Ok::<_, Fault<StoreError>>(Floors::of(&mut connection, &[of]).await?)
+    };
+    let epoch = database.bounded(floors).await?.epoch(of, seq, epoch);
+    let row = (seq, epoch, id, from, client_msg_id, kind, body, enc, ts_ms);
+    Ok(Some(ArchivedMessage { message: Arc::new(message(&conv.0, row)), archived_at_ms }))
 }
 
 pub(super) async fn highest_msg_id(database: &Database) -> Result<u64, StoreError> {

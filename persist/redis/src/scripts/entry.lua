@@ -1,13 +1,13 @@
 -- What a line of a user's conversation list needs of one conversation.
---   KEYS[1]  sequence   KEYS[2]  recent
+--   KEYS[1]  sequence   KEYS[2]  recent   KEYS[3]  holes
 --   ARGV[1]  epoch   ARGV[2]  user   ARGV[3]  the user's own messages are counted above this   ARGV[4]  among so many at most
 -- Answers {'start'} or {'entry', head, first hole or 0, lowest unarchived or 0, own among the unarchived,
 -- newest unarchived seq or 0, its member}.
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'holes')
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'head')
 if state[1] ~= ARGV[1] then
   return {'start'}
 end
-local hole = tonumber(string.match(state[3] or '', '^%d+') or '0')
+local hole = tonumber(string.match(redis.call('LINDEX', KEYS[3], 0) or '', '^%d+') or '0')
 local lowest = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
 local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local own, prefix = 0, ARGV[2] .. '\n'

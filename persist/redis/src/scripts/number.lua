@@ -1,9 +1,9 @@
 -- Numbers messages of one conversation in the order given.
---   KEYS[1]  marker   KEYS[2]  sequence   KEYS[3]  recent   KEYS[3 + i]  send of message i
+--   KEYS[1]  marker   KEYS[2]  sequence   KEYS[3]  recent   KEYS[4]  holes   KEYS[4 + i]  send of message i
 --   ARGV[1]  epoch
 --   ARGV[2]  ms within which the same client message id is a repeat
 --   ARGV[3]  ms that unarchived state is kept at most
---   ARGV[4]  '' or the start from the archive: 'dense:head:' or 'dense:head:hole,hole,…'
+--   ARGV[4]  '' or the start from the archive: 'dense:head:' or 'dense:head:first-last,…', the holes
 --   ARGV[5 + 4 (i - 1) …]  message i: id, time in ms, member of `recent`,
 --            what to do when its send is not known here: 'new'; 'ask' first; 'early', which is to ask unless the
 --            archive held nothing of the conversation when this epoch began; or the archive's answer, 'none' or
@@ -19,25 +19,29 @@ if not serves(redis.call('GET', KEYS[1]), epoch) then
   return {'fence'}
 end
 
-local state = redis.call('HMGET', KEYS[2], 'epoch', 'head', 'holes', 'fresh', 'from')
-local head, holes, fresh, from = tonumber(state[2]), state[3] or '', state[4], state[5]
+local state = redis.call('HMGET', KEYS[2], 'epoch', 'head', 'fresh', 'from')
+local head, fresh, from = tonumber(state[2]), state[3], state[4]
 if state[1] ~= epoch then
   if ARGV[4] == '' then
     return {'start'}
   end
   local dense, missing
   dense, from, missing = string.match(ARGV[4], '^(%d+):(%d+):(.*)$')
-  head, holes, fresh = tonumber(from), missing, from == '0' and '1' or false
+  head, fresh = tonumber(from), from == '0' and '1' or false
   -- What an earlier epoch left is void: those messages are numbered again.
-  redis.call('DEL', KEYS[2], KEYS[3])
-  redis.call('HSET', KEYS[2], 'epoch', epoch, 'head', head, 'holes', holes, 'dense', dense, 'from', from)
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  redis.call('HSET', KEYS[2], 'epoch', epoch, 'head', head, 'dense', dense, 'from', from)
+  for hole in string.gmatch(missing, '[^,]+') do
+    redis.call('RPUSH', KEYS[4], hole)
+  end
   if fresh then
     redis.call('HSET', KEYS[2], 'fresh', '1')
   end
   redis.call('PEXPIRE', KEYS[2], keep_ms)
+  redis.call('PEXPIRE', KEYS[4], keep_ms)
 end
 
-local count = #KEYS - 3
+local count = #KEYS - 4
 
 -- The sends remembered under a key in this epoch, newest first, each 'epoch seq msg_id ts_ms'.
 local function sends(key)
@@ -70,7 +74,7 @@ local asked = {'ask'}
 for i = 1, count do
   local at = 1 + 4 * i
   local ask = ARGV[at + 3] == 'ask' or ARGV[at + 3] == 'early' and from ~= '0'
-  if ask and not find(sends(KEYS[3 + i]), ARGV[at], tonumber(ARGV[at + 1])) then
+  if ask and not find(sends(KEYS[4 + i]), ARGV[at], tonumber(ARGV[at + 1])) then
     asked[#asked + 1] = i
   end
 end
@@ -78,23 +82,35 @@ if #asked > 1 then
   return asked
 end
 
--- There may be very many holes: they are walked through, and cut off once.
-local at_hole = 1
+-- The first range of holes. There may be very many ranges: no more of them are touched than are given out.
+local low, high
+local function first_hole()
+  low, high = string.match(redis.call('LINDEX', KEYS[4], 0) or '', '^(%d+)-(%d+)$')
+  low, high = low and tonumber(low), high and tonumber(high)
+end
+first_hole()
+
 local function next_number()
-  local hole, next_hole = string.match(holes, '^(%d+),?()', at_hole)
-  if hole then
-    at_hole = next_hole
-    return tonumber(hole)
+  if not low then
+    head = head + 1
+    return head
   end
-  head = head + 1
-  return head
+  local hole = low
+  if low < high then
+    low = low + 1
+    redis.call('LSET', KEYS[4], 0, string.format('%d-%d', low, high))
+  else
+    redis.call('LPOP', KEYS[4])
+    first_hole()
+  end
+  return hole
 end
 
 local answers = {}
 for i = 1, count do
   local at = 1 + 4 * i
   local id, ts, member, unknown = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
-  local list = sends(KEYS[3 + i])
+  local list = sends(KEYS[4 + i])
   local known = find(list, id, ts)
   if not known and unknown ~= 'new' then
     -- Its send may have run out while the message itself still waits for the archive.
@@ -116,19 +132,18 @@ for i = 1, count do
         value, kept = value .. '\n' .. entry, kept + 1
       end
     end
-    redis.call('SET', KEYS[3 + i], value, 'PX', keep_ms)
+    redis.call('SET', KEYS[4 + i], value, 'PX', keep_ms)
     redis.call('ZADD', KEYS[3], seq, member)
     answers[i] = seq
   end
 end
-holes = string.sub(holes, at_hole)
-redis.call('HSET', KEYS[2], 'head', head, 'holes', holes)
+redis.call('HSET', KEYS[2], 'head', head)
 redis.call('PEXPIRE', KEYS[2], keep_ms)
 redis.call('PEXPIRE', KEYS[3], keep_ms)
+redis.call('PEXPIRE', KEYS[4], keep_ms)
 
 local lowest = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
-local hole = tonumber(string.match(holes, '^%d+') or '0')
-local reply = {'numbered', head, hole, tonumber(lowest or '0'), fresh and 1 or 0}
+local reply = {'numbered', head, low or 0, tonumber(lowest or '0'), fresh and 1 or 0}
 for i = 1, count do
   reply[5 + i] = answers[i]
 end

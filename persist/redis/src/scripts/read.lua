@@ -1,5 +1,5 @@
 -- The unarchived part of a page, and where the conversation stands.
---   KEYS[1]  marker   KEYS[2]  sequence   KEYS[3]  recent
+--   KEYS[1]  marker   KEYS[2]  sequence   KEYS[3]  recent   KEYS[4]  holes
 --   ARGV[1]  epoch   ARGV[2]  'after' or 'before'   ARGV[3]  that sequence
 --   ARGV[4]  messages at most   ARGV[5]  bytes at most (at least one message)
 -- Answers
@@ -9,12 +9,12 @@
 if not serves(redis.call('GET', KEYS[1]), ARGV[1]) then
   return {'fence'}
 end
-local state = redis.call('HMGET', KEYS[2], 'epoch', 'head', 'holes', 'dense')
+local state = redis.call('HMGET', KEYS[2], 'epoch', 'head', 'dense')
 if state[1] ~= ARGV[1] then
   return {'start'}
 end
-local hole = tonumber(string.match(state[3] or '', '^%d+') or '0')
-local reply = {'page', tonumber(state[2]), hole, tonumber(state[4] or state[2])}
+local hole = tonumber(string.match(redis.call('LINDEX', KEYS[4], 0) or '', '^%d+') or '0')
+local reply = {'page', tonumber(state[2]), hole, tonumber(state[3] or state[2])}
 if tonumber(ARGV[4]) == 0 then
   return reply
 end

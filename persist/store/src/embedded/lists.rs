@@ -1,32 +1,19 @@
 //! A user's list of conversations: what the archive knows, and what is still in memory only.
 
-use std::collections::HashMap;
-
-use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
+use ringway_engine::ids::Uid;
 use ringway_engine::limits::PAGE_BYTES_MAX;
-use ringway_engine::packet::schema::{Conversation, Conversations, Message};
+use ringway_engine::packet::schema::{Conversation, Conversations};
 
 use super::EPOCH;
 use super::marks::UserMarks;
 use super::state::EmbeddedState;
 use crate::limits::UNREAD_COUNTED_MAX;
+use crate::listing::{self, ListedRow};
 use crate::ports::{ListRow, StoreError};
 use crate::sqlite;
 
 /// Conversations whose last messages are read at once.
 const CHUNK: usize = 100;
-
-/// A row with what memory adds.
-struct Row {
-    listed: ListRow,
-    last: Option<Message>,
-    /// Unread messages are counted above this number.
-    above: u64,
-    /// Up to here they are counted in the archive.
-    archived: u64,
-    /// The user's own among the unarchived ones.
-    own: u64,
-}
 
 impl EmbeddedState {
     pub(super) async fn list_conversations(
@@ -84,29 +71,10 @@ impl EmbeddedState {
         listed: Vec<ListRow>,
     ) -> Result<Vec<Conversation>, StoreError> {
         let rows = self.with_memory(uid, marks, listed);
-        let wanted: Vec<(&str, u64)> = rows
-            .iter()
-            .filter(|row| row.last.is_none() && row.listed.head > 0)
-            .map(|row| (row.listed.conv.as_str(), row.listed.head))
-            .collect();
-        let mut archived = sqlite::messages_at(&self.database, &wanted).await?;
-        let ranges: Vec<(&str, u64, u64)> = rows
-            .iter()
-            .filter(|row| row.above < row.archived)
-            .map(|row| (row.listed.conv.as_str(), row.above, row.archived))
-            .collect();
-        let own = sqlite::own_counts(&self.database, uid, &ranges).await?;
-        let others: Vec<&str> = rows.iter().filter_map(|row| other_party(&row.listed.conv, uid)).collect();
-        let names = sqlite::names(&self.database, &others).await?;
-        let entry = |row: Row| {
-            let own = row.own + own.get(&row.listed.conv).copied().unwrap_or(0);
-            let last = row.last.or_else(|| archived.remove(&row.listed.conv));
-            entry(uid, row.listed, last, row.above, own, &names)
-        };
-        Ok(rows.into_iter().map(entry).collect())
+        listing::lines(&self.database, EPOCH, uid, rows).await
     }
 
-    fn with_memory(&self, uid: &Uid, marks: &UserMarks, listed: Vec<ListRow>) -> Vec<Row> {
+    fn with_memory(&self, uid: &Uid, marks: &UserMarks, listed: Vec<ListRow>) -> Vec<ListedRow> {
         let mut memory = self.memory();
         let with_memory = |mut listed: ListRow| {
             listed.read = listed.read.max(marks.read(&listed.conv));
@@ -121,37 +89,8 @@ impl EmbeddedState {
             let last =
                 conversation.and_then(|conversation| conversation.get(head)).map(|event| event.to_message(EPOCH, head));
             listed.head = head;
-            Row { listed, last, above, archived: tail_first - 1, own: own as u64 }
+            ListedRow { listed, visible: head, last, above, archived: tail_first - 1, own: own as u64 }
         };
         listed.into_iter().map(with_memory).collect()
-    }
-}
-
-fn other_party<'a>(conv: &'a str, uid: &Uid) -> Option<&'a str> {
-    let (low, high) = conv.strip_prefix("p2p:")?.split_once(':')?;
-    Some(if low == uid.as_str() { high } else { low })
-}
-
-fn entry(
-    uid: &Uid,
-    row: ListRow,
-    last: Option<Message>,
-    above: u64,
-    own: u64,
-    names: &HashMap<String, String>,
-) -> Conversation {
-    let group = ConversationId::parse(&row.conv).is_ok_and(|id| matches!(id.kind(), ConversationKind::Group(_)));
-    let other = || other_party(&row.conv, uid).and_then(|other| names.get(other)).cloned().unwrap_or_default();
-    let name = if group { row.name.clone() } else { other() };
-    Conversation {
-        head: row.head,
-        read: row.read.min(row.head),
-        unread: (row.head - above).saturating_sub(own),
-        // What was said before the user joined is not shown.
-        last: last.filter(|last| last.seq > row.joined_seq),
-        name,
-        epoch: EPOCH,
-        conv: row.conv,
-        ..Conversation::default()
     }
 }

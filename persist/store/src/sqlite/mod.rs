@@ -33,9 +33,7 @@ use crate::ports::StoreError;
 use crate::priority;
 
 pub use archive::SqliteArchive;
-pub(crate) use conversations::{
-    RecentSend, heads, list, messages_at, names, own_counts, places, sends, sends_before, times,
-};
+pub(crate) use conversations::{RecentSend, heads, list, places, sends, sends_before};
 pub(crate) use cursors::raise as raise_cursors;
 pub use directory::SqliteDirectory;
 pub(crate) use messages::page;
