@@ -113,7 +113,7 @@ impl PeerServer {
 
     /// What it counts.
     #[must_use]
-    pub fn counters(&self) -> &ServerCounters {
+    pub fn counters(&self) -> &Arc<ServerCounters> {
         &self.counters
     }
 

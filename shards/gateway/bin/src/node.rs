@@ -135,6 +135,8 @@ impl Process for Node {
         addresses.extend(gateway.echo_address().map(|echo| ("conformance_echo", format!("ws://{echo}"))));
         let server = PeerServer::start(peer_listener, run, peers, PeerLimits::DEFAULT, gateway.peer_handler())?;
         show(around, &gateway, &links);
+        let heard = Arc::clone(server.counters());
+        board.add_measure(move || heard.text());
         gateway.set_ready();
         Ok(Self { gateway, server, links, spool, log, stores, probes, addresses })
     }

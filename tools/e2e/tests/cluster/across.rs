@@ -1,8 +1,14 @@
 //! People on different nodes.
 
+use std::time::Duration;
+
 use ringway_e2e::http;
+use ringway_e2e::metrics::{self, Metrics};
 use ringway_e2e::peer::{Login, Peer, group, user};
 use ringway_engine::packet::schema::{Message, Sent, ServerPacket};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::deployment::Deployment;
 
@@ -36,12 +42,34 @@ async fn people_on_different_nodes_talk() {
     let (_moved, _) = Peer::connect(there, &Login::new(&site.tokens[0], "phone")).await.unwrap();
     let kicked = ann.wait(|packet| packet.kicked.clone()).await.unwrap();
     assert_eq!(kicked.reason, "same_device");
+}
 
-    // Bytes that are no peer's do no harm.
-    for admin in &deployment.admins {
-        let (status, _) = metrics(*admin).await;
-        assert_eq!(status, 200);
+/// Whoever reaches a node's port for peers without being one gets nothing, and people talk on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_on_the_port_of_peers_do_no_harm() {
+    let mut deployment = Deployment::start(2, 1, &[]).await;
+    let site = deployment.site().await;
+    let (mut ann, _) = Peer::connect(deployment.gateways[0], &Login::new(&site.tokens[0], "phone")).await.unwrap();
+    let (mut ben, _) = Peer::connect(deployment.gateways[1], &Login::new(&site.tokens[1], "phone")).await.unwrap();
+    let log = deployment.stack.logged("gateway-2").unwrap();
+    let port = log.split(r#""peer":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    // A nudge and a delivery as a peer's frames begin, but nobody has proved anything; a request of another protocol; noise.
+    let nudge = [b"RP\x01\x13".as_slice(), &[0; 60]].concat();
+    let deliver = [b"RP\x01\x10".as_slice(), &[0xff; 4_096]].concat();
+    let noise: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let all = [nudge, deliver, noise, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec()];
+    for bytes in &all {
+        let mut stream = TcpStream::connect(&port).await.unwrap();
+        // It may be closed while this is written.
+        let _ = stream.write_all(bytes).await;
+        let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "a stranger is kept");
     }
+    let refused = |metrics: &Metrics| metrics.sum("ringway_peer_refused_total") >= all.len() as u64;
+    let metrics = metrics::until(deployment.admins[1], Duration::from_secs(10), refused).await.unwrap();
+    assert_eq!(metrics.sum("ringway_peer_malformed_total"), 0, "nothing of it was taken for a word");
+    let sent = ann.say(&user("ben"), "c-1", "hello").await.unwrap();
+    assert_eq!(shown(&mut ben, &sent).await.body, "hello");
 }
 
 /// A message as a device is shown it: pushed, or on a page where the link between its nodes has only begun to stand.
@@ -52,9 +80,4 @@ async fn shown(peer: &mut Peer, sent: &Sent) -> Message {
         packet.message.iter().chain(page).find(is_it).cloned()
     };
     peer.wait(of).await.unwrap()
-}
-
-async fn metrics(admin: std::net::SocketAddr) -> (u16, String) {
-    let answer = http::call(admin, "", "GET", "/metrics", None).await.unwrap();
-    (answer.status, answer.text)
 }

@@ -1,6 +1,7 @@
 //! A whole deployment for a test: its servers and processes end with it.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use ringway_e2e::http;
@@ -9,6 +10,7 @@ use ringway_e2e::metrics::Metrics;
 use ringway_e2e::program;
 use ringway_stack::{Backends, Extra, Folder, Size, Stack};
 use serde_json::Value;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Six devices send a thousand messages a second: enough that every fault meets some.
 const PACE: Duration = Duration::from_millis(6);
@@ -19,6 +21,10 @@ const STEADY: Duration = Duration::from_secs(4);
 /// How long the daemons may need for what a database that was away has left.
 const CATCH_UP: Duration = Duration::from_secs(180);
 
+/// One deployment of this program at a time: each takes all of a small machine, and what is slow fails for no reason of
+/// its own.
+static TURN: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
+
 /// Servers, processes, and where clients find them. Fields end in this order.
 pub(crate) struct Deployment {
     pub(crate) stack: Stack,
@@ -26,20 +32,23 @@ pub(crate) struct Deployment {
     pub(crate) admins: Vec<SocketAddr>,
     pub(crate) api: SocketAddr,
     _folder: Folder,
+    _turn: OwnedMutexGuard<()>,
 }
 
 /// Servers without any of Ringway's processes yet.
 pub(crate) struct Servers {
     pub(crate) stack: Stack,
     folder: Folder,
+    turn: OwnedMutexGuard<()>,
 }
 
 impl Servers {
     /// Starts them; blocks until each serves.
     pub(crate) fn start(extras: &[Extra]) -> Self {
+        let turn = Arc::clone(&TURN).blocking_lock_owned();
         let folder = Folder::new().unwrap();
         let stack = Stack::up_owned(&folder.path().join("d"), extras).unwrap();
-        Self { stack, folder }
+        Self { stack, folder, turn }
     }
 
     /// Starts the processes; blocks until all are ready. `way` tells how each reaches the servers.
@@ -56,7 +65,7 @@ impl Servers {
         let admins = list("gateways").iter().chain(&list("persists")).map(|node| of(node, "admin")).collect();
         let gateways = list("gateways").iter().map(|node| of(node, "ws")).collect();
         let api = of(&nodes["api"], "url");
-        Deployment { stack: self.stack, gateways, admins, api, _folder: self.folder }
+        Deployment { stack: self.stack, gateways, admins, api, _folder: self.folder, _turn: self.turn }
     }
 }
 

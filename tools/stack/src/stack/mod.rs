@@ -325,8 +325,15 @@ impl Stack {
         let ended: Vec<Result<()>> = self.servers.iter_mut().map(Server::end).collect();
         ended.into_iter().collect::<Result<()>>()?;
         // Started by an `up` that was killed before it could write that down.
-        for mut stray in Process::marked(&self.folder)? {
-            stray.kill()?;
+        // One may start another before it is met.
+        loop {
+            let strays = Process::marked(&self.folder)?;
+            if strays.is_empty() {
+                break;
+            }
+            for mut stray in strays {
+                stray.kill()?;
+            }
         }
         self.state().remove(&self.folder)
     }
