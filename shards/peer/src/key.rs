@@ -59,13 +59,15 @@ impl PeerKey {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
     }
 
-    /// Reads a key file. White space at its end is no part of the key, so that it may be a line of text.
+    /// Reads a key file. White space at the end of a text is no part of the key, so that it may be a line.
     ///
     /// # Errors
     /// See [`KeyError`].
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let bytes = std::fs::read(path).map_err(|source| KeyError::File { path: path.to_owned(), source })?;
-        Self::from_bytes(bytes.trim_ascii_end())
+        // A text ends with its last line; the last byte of a random key is part of it, whatever it looks like.
+        let text = bytes.trim_ascii_end();
+        Self::from_bytes(if text.iter().all(u8::is_ascii_graphic) { text } else { &bytes })
     }
 
     /// What the side shows to prove that it holds the key, in this conversation and no other.
@@ -140,6 +142,17 @@ mod tests {
         std::fs::write(&path, format!("{}\n\n", "k".repeat(31))).unwrap();
         assert!(PeerKey::load(&path).is_err());
         assert_eq!(format!("{loaded:?}"), "PeerKey");
+    }
+
+    #[test]
+    fn a_random_key_may_end_as_a_line_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("peers.key");
+        let random = [&[0x80_u8; 31][..], b"\n"].concat();
+        std::fs::write(&file, &random).unwrap();
+        let said = Transcript::new(1, b"a", b"b");
+        let proof = PeerKey::load(&file).unwrap().proof(Side::Opener, &said);
+        assert!(PeerKey::from_bytes(&random).unwrap().is_proof(Side::Opener, &said, &proof));
     }
 
     #[test]
