@@ -137,12 +137,15 @@ impl Process {
     /// The detached processes of the stack in a folder, whoever started them.
     pub(crate) fn marked(stack: &Path) -> Result<Vec<Self>> {
         let mark = [MARK.as_bytes(), b"=", stack.as_os_str().as_bytes()].concat();
+        let program = [stack.as_os_str().as_bytes(), b"/"].concat();
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             // Another user's, or one that has just ended, cannot be read and is not ours.
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            if environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+            let read = |what: &str| fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
+            // Redis writes its title over its environment; its program lies in the folder.
+            let is_marked = read("environ").split(|byte| *byte == 0).any(|variable| variable == mark);
+            if (is_marked || read("cmdline").starts_with(&program))
                 && let Some(Seen { began, .. }) = look(pid)
             {
                 found.push(Self::adopt(ProcessId { pid, began }));

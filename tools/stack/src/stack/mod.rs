@@ -9,6 +9,8 @@ mod plan;
 mod state;
 
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -25,6 +27,9 @@ use crate::replicated;
 use crate::rocketmq::{self, RocketMqOptions};
 use crate::sentinel;
 use crate::server::{Plan as _, Server};
+
+/// A process that was started shows itself within this time.
+const STRAYS_SEEN: Duration = Duration::from_millis(100);
 
 /// What a stack may have besides a name server, a broker, a Redis and a MariaDB server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -325,15 +330,15 @@ impl Stack {
         let ended: Vec<Result<()>> = self.servers.iter_mut().map(Server::end).collect();
         ended.into_iter().collect::<Result<()>>()?;
         // Started by an `up` that was killed before it could write that down.
-        // One may start another before it is met.
-        loop {
-            let strays = Process::marked(&self.folder)?;
-            if strays.is_empty() {
-                break;
-            }
-            for mut stray in strays {
+        // One that is just becoming another program shows no mark, and one may start another before it is met: so they
+        // are looked for until none was seen for a while.
+        let mut looked = Instant::now();
+        while looked.elapsed() < STRAYS_SEEN {
+            for mut stray in Process::marked(&self.folder)? {
                 stray.kill()?;
+                looked = Instant::now();
             }
+            thread::sleep(STRAYS_SEEN / 10);
         }
         self.state().remove(&self.folder)
     }

@@ -97,7 +97,7 @@ impl State {
 
     /// Writes it for the next command.
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
-        let new = folder.join(format!("{FILE}.new"));
+        let new = unfinished(folder);
         fs::write(&new, serde_json::to_vec_pretty(self)?).with_context(|| format!("cannot write {}", new.display()))?;
         fs::rename(&new, file(folder)).with_context(|| format!("cannot write {}", file(folder).display()))
     }
@@ -111,12 +111,19 @@ impl State {
         for own in [file(folder), folder.join(LOCK)] {
             fs::remove_file(&own).with_context(|| format!("cannot remove {}", own.display()))?;
         }
+        // There only if an `up` was killed while it wrote it.
+        let _ = fs::remove_file(unfinished(folder));
         if self.folder_is_ours {
             // Something of another's in it keeps it.
             let _ = fs::remove_dir(folder);
         }
         Ok(())
     }
+}
+
+/// What is being written, and becomes the file as a whole.
+fn unfinished(folder: &Path) -> PathBuf {
+    folder.join(format!("{FILE}.new"))
 }
 
 /// Removes a folder and what is in it, if it is there.
