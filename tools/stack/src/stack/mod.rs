@@ -127,6 +127,8 @@ impl Stack {
 
     /// Starts the servers from this one on, together, and waits until each serves.
     fn start_from(&mut self, first: usize) -> Result<()> {
+        // Before there is anything of theirs: what is killed between a start and its note is known by its folder then.
+        self.save()?;
         for index in first..self.servers.len() {
             if let Some(server) = self.servers.get_mut(index) {
                 server.begin()?;
