@@ -12,6 +12,10 @@ use anyhow::{Context as _, Result, ensure};
 const VARIABLE: &str = "RINGWAY_BIN";
 /// Names the folder of the production programs to test.
 const PRODUCTION_VARIABLE: &str = "RINGWAY_PRODUCTION_BINS";
+/// Names the folder of the version before them.
+const BEFORE_VARIABLE: &str = "RINGWAY_PRODUCTION_BINS_BEFORE";
+/// The production programs.
+pub const PRODUCTION: [&str; 3] = ["ringway-gateway", "ringway-persist", "ringway-api"];
 
 /// The program that this run tests, the same for every test of the process.
 pub(crate) fn ringway() -> Result<PathBuf> {
@@ -28,12 +32,23 @@ pub fn production() -> Result<PathBuf> {
     FOUND.get_or_init(|| find_production().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
+/// The folder of the version that those replace: the same programs unless the environment names another folder.
+///
+/// # Errors
+/// As [`production`].
+pub fn production_before() -> Result<PathBuf> {
+    env::var_os(BEFORE_VARIABLE).map_or_else(production, |named| with_production(PathBuf::from(named)))
+}
+
 fn find_production() -> Result<PathBuf> {
-    let folder = match env::var_os(PRODUCTION_VARIABLE) {
+    with_production(match env::var_os(PRODUCTION_VARIABLE) {
         Some(named) => PathBuf::from(named),
         None => build_beside(&["ringway-gateway-bin", "ringway-persist-bin", "ringway-api-bin"])?,
-    };
-    for name in ["ringway-gateway", "ringway-persist", "ringway-api"] {
+    })
+}
+
+fn with_production(folder: PathBuf) -> Result<PathBuf> {
+    for name in PRODUCTION {
         ensure!(folder.join(name).is_file(), "{} has no {name}", folder.display());
     }
     Ok(folder)

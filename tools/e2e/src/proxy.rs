@@ -1,24 +1,29 @@
-//! A way to a server that can be cut: what a firewall, a broken cable or a partition does to one node.
+//! A way to a server that can be cut or made slow: what a firewall, a broken cable or a partition does to one node, and
+//! what a server does that is too busy.
 //!
 //! While it is cut nothing passes and nothing is refused: connections stay open in silence, as when packets are
 //! dropped. When it is mended they are closed, and new ones pass. Dropping it closes everything.
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A frame of the name server's is no longer than this.
 const FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// Bytes of an answer that are passed at once.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     cut: watch::Sender<bool>,
+    pause: watch::Sender<Duration>,
     task: JoinHandle<()>,
 }
 
@@ -56,15 +61,16 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (cut, is_cut) = watch::channel(false);
+        let (pause, paused) = watch::channel(Duration::ZERO);
         let task = tokio::spawn(async move {
             // Dropped with the task, and with it every connection.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
-                connections.spawn(pass(client, server, answers, is_cut.clone()));
+                connections.spawn(pass(client, server, (answers, paused.clone()), is_cut.clone()));
             }
         });
-        Ok(Self { address, cut, task })
+        Ok(Self { address, cut, pause, task })
     }
 
     /// Where it is entered.
@@ -76,6 +82,11 @@ impl Proxy {
     /// Nothing passes any more.
     pub fn cut(&self) {
         self.cut.send_replace(true);
+    }
+
+    /// Each answer comes so much later from now on. A name server's do not.
+    pub fn slow(&self, by: Duration) {
+        self.pause.send_replace(by);
     }
 
     /// What comes from now on passes.
@@ -91,7 +102,12 @@ impl Drop for Proxy {
 }
 
 /// One connection. Its end is an error or not: the two ends see it close either way.
-async fn pass(mut client: TcpStream, server: SocketAddr, answers: Answers, mut is_cut: watch::Receiver<bool>) {
+async fn pass(
+    mut client: TcpStream,
+    server: SocketAddr,
+    (answers, paused): (Answers, watch::Receiver<Duration>),
+    mut is_cut: watch::Receiver<bool>,
+) {
     let was_cut = *is_cut.borrow_and_update();
     if !was_cut {
         let Ok(mut server) = TcpStream::connect(server).await else { return };
@@ -99,7 +115,7 @@ async fn pass(mut client: TcpStream, server: SocketAddr, answers: Answers, mut i
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let passing = async {
             match answers {
-                Answers::Pass => copy_bidirectional(&mut client, &mut server).await.map(drop),
+                Answers::Pass => pass_pieces(&mut client, &mut server, &paused).await,
                 Answers::Port(old, new) => pass_frames(&mut client, &mut server, old, new).await,
             }
         };
@@ -112,6 +128,35 @@ async fn pass(mut client: TcpStream, server: SocketAddr, answers: Answers, mut i
         return;
     }
     let _ = is_cut.wait_for(|cut| !*cut).await;
+}
+
+/// Passes what is asked as it comes, and answers after a pause.
+async fn pass_pieces(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    paused: &watch::Receiver<Duration>,
+) -> io::Result<()> {
+    let (mut asks, mut to_client) = client.split();
+    let (mut answers, mut to_server) = server.split();
+    let ask = tokio::io::copy(&mut asks, &mut to_server);
+    let answer = async {
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let read = answers.read(&mut piece).await?;
+            let pause = *paused.borrow();
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            match piece.get(..read) {
+                None | Some([]) => return Ok(()),
+                Some(piece) => to_client.write_all(piece).await?,
+            }
+        }
+    };
+    tokio::select! {
+        ended = ask => ended.map(drop),
+        ended = answer => ended,
+    }
 }
 
 /// Passes what is asked as it comes, and answers frame by frame: four bytes of length, then as many.
@@ -152,7 +197,7 @@ fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::Instant;
 
     use super::*;
 
@@ -190,6 +235,17 @@ mod tests {
         assert_eq!(stream.read(&mut [0; 9]).await.unwrap_or(0), 0, "what was open is closed");
         let mut third = TcpStream::connect(proxy.address()).await.unwrap();
         assert!(answers(&mut third, long).await);
+    }
+
+    #[tokio::test]
+    async fn a_slow_way_answers_later() {
+        let proxy = Proxy::to(echo().await).await.unwrap();
+        let (pause, long) = (Duration::from_millis(100), Duration::from_secs(10));
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(answers(&mut stream, long).await);
+        proxy.slow(pause);
+        let asked = Instant::now();
+        assert!(answers(&mut stream, long).await && asked.elapsed() >= pause);
     }
 
     #[test]

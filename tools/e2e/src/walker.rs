@@ -221,7 +221,7 @@ impl Walker {
             if heads.told().is_some_and(|told| told.elapsed() > HOME_MAX) {
                 bail!("much comes, but not all: {}", self.standing(heads));
             }
-            let packet = match peer.next_within(LOOK).await {
+            let packet = match peer.next_within(self.patience()).await {
                 Ok(packet) => packet,
                 Err(error) if !error.is::<Elapsed>() => return Err(error),
                 Err(_) if heads.told().is_some_and(|told| heard.max(told).elapsed() > SILENCE_MAX) => {
@@ -232,6 +232,12 @@ impl Walker {
             heard = Instant::now();
             self.take(&mut peer, packet, &mut flying).await?;
         }
+    }
+
+    /// How long to listen before the next look around: until the next send may go out, when that is sooner.
+    fn patience(&self) -> Duration {
+        let rest = self.sent.map_or(LOOK, |sent| self.role.pace.saturating_sub(sent.elapsed()));
+        if rest.is_zero() { LOOK } else { rest.min(LOOK) }
     }
 
     /// The next send, if the window and the orders allow one: targets in turn.

@@ -135,6 +135,8 @@ pub(crate) fn servers() -> Result<()> {
     // RocketMQ runs on Java; its jars come through Maven, and one of ours is compiled.
     install(&["javac"], "default-jdk-headless")?;
     install(&["mvn"], "maven")?;
+    // The library beside it sets one process's clock back.
+    install(&["faketime"], "faketime")?;
     println!("preparing the servers: MariaDB's system tables, RocketMQ's jars and classes");
     ringway_stack::prepare().context("the servers cannot be prepared")
 }

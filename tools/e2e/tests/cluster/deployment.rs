@@ -1,6 +1,7 @@
 //! A whole deployment for a test: its servers and processes end with it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -52,13 +53,18 @@ impl Servers {
     }
 
     /// Starts the processes; blocks until all are ready. `way` tells how each reaches the servers.
-    pub(crate) fn with(
+    pub(crate) fn with(self, size: Size, way: &dyn Fn(&str, Backends) -> Backends) -> Deployment {
+        self.running(size, &program::production().unwrap(), way)
+    }
+
+    /// The same with the programs of a folder.
+    pub(crate) fn running(
         mut self,
-        gateways: usize,
-        persists: usize,
+        size: Size,
+        programs: &Path,
         way: &dyn Fn(&str, Backends) -> Backends,
     ) -> Deployment {
-        self.stack.add_nodes_by(Size { gateways, persists }, &program::production().unwrap(), way).unwrap();
+        self.stack.add_nodes_by(size, programs, way).unwrap();
         let nodes = self.stack.nodes();
         let list = |name: &str| nodes[name].as_array().unwrap().clone();
         let of = |node: &Value, key: &str| address(node[key].as_str().unwrap());
@@ -72,7 +78,7 @@ impl Servers {
 impl Deployment {
     /// Starts all of it.
     pub(crate) async fn start(gateways: usize, persists: usize, extras: &'static [Extra]) -> Self {
-        blocking(move || Servers::start(extras).with(gateways, persists, &|_, servers| servers)).await
+        blocking(move || Servers::start(extras).with(Size { gateways, persists }, &|_, servers| servers)).await
     }
 
     /// Accounts for a load, made by the API.

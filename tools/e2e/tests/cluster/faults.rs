@@ -3,16 +3,20 @@
 //!
 //! Prints a table: how many sends were answered while each fault lasted, and how soon after its end they were again.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringway_e2e::load::Load;
+use ringway_e2e::program;
 use ringway_e2e::proxy::Proxy;
-use ringway_stack::{Extra, Stack};
+use ringway_stack::{Extra, Folder, Size, Stack};
 
 use crate::deployment::{Deployment, Servers, blocking};
 
 /// Answers that show that sends go on.
-const ENOUGH: u64 = 200;
+pub(crate) const ENOUGH: u64 = 200;
 
 /// What is done to the deployment, and undone.
 struct Fault {
@@ -103,7 +107,32 @@ async fn every_part_may_die_under_load() {
     println!("{} messages judged", deployment.judge(load).await);
 }
 
-/// One gateway loses its way to a server while the others keep theirs: its people go to the others.
+/// Redis loses all while nobody archives: what waits has to be numbered anew, in order, before sends go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_may_be_lost_while_nothing_is_archived() {
+    let mut deployment = Deployment::start(2, 1, &[]).await;
+    let mut load = Load::start(deployment.site().await).await.unwrap();
+    deployment.answered(&mut load, ENOUGH, "the start").await;
+    deployment = deployment.change(|stack| stack.pause("persist-1").unwrap()).await;
+    let before = load.acknowledged();
+    last(&mut load, 15).await;
+    let waiting = load.acknowledged() - before;
+    tell("the only persist daemon hangs", 15, waiting, Duration::ZERO);
+    assert!(waiting > ENOUGH, "only {waiting} sends were answered");
+    deployment = deployment
+        .change(|stack| {
+            stack.kill("redis").unwrap();
+            stack.start_empty("redis").unwrap();
+            stack.resume("persist-1").unwrap();
+        })
+        .await;
+    let again = deployment.answered(&mut load, ENOUGH, "Redis is back").await;
+    tell("Redis comes back empty meanwhile", 2, 0, again);
+    println!("{} messages judged", deployment.judge(load).await);
+}
+
+/// One gateway loses its way to a server while the others keep theirs: its people go to the others. Then the database
+/// answers everybody late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_may_be_cut_off_from_its_servers() {
     let servers = blocking(|| Servers::start(&[])).await;
@@ -112,9 +141,13 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
     let redis = Proxy::to(address(&known.redis)).await.unwrap();
     let broker = Proxy::to(address(&known.broker)).await.unwrap();
     let namesrv = Proxy::to_name_server(address(&known.namesrv), address(&known.broker), &broker).await.unwrap();
+    let at = known.mysql.split(['@', '/']).find(|part| part.starts_with("127.0.0.1:")).unwrap().to_owned();
+    let database = Proxy::to(at.parse().unwrap()).await.unwrap();
     let ways = (format!("redis://{}", redis.address()), namesrv.address().to_string());
+    let mysql = known.mysql.replace(&at, &database.address().to_string());
     let mut deployment = blocking(move || {
-        servers.with(2, 1, &|name, mut servers| {
+        servers.with(Size { gateways: 2, persists: 1 }, &|name, mut servers| {
+            servers.mysql.clone_from(&mysql);
             if name == "gateway-1" {
                 (servers.redis, servers.namesrv) = ways.clone();
             }
@@ -123,14 +156,20 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
     })
     .await;
     let mut load = Load::start(deployment.site().await).await.unwrap();
-    for (name, way) in [("a gateway is cut off from Redis", &redis), ("a gateway is cut off from the broker", &broker)]
-    {
+    let late = Duration::from_millis(100);
+    type Change<'a> = &'a dyn Fn();
+    let faults: [(&str, Change<'_>, Change<'_>); 3] = [
+        ("a gateway is cut off from Redis", &|| redis.cut(), &|| redis.mend()),
+        ("a gateway is cut off from the broker", &|| broker.cut(), &|| broker.mend()),
+        ("the database answers 0.1 s late", &|| database.slow(late), &|| database.slow(Duration::ZERO)),
+    ];
+    for (name, begin, end) in faults {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
         let before = load.acknowledged();
-        way.cut();
+        begin();
         last(&mut load, 15).await;
         let during = load.acknowledged() - before;
-        way.mend();
+        end();
         let again = deployment.answered(&mut load, ENOUGH, name).await;
         tell(name, 15, during, again);
         assert!(during > ENOUGH, "{name}: only {during} sends were answered");
@@ -160,11 +199,19 @@ async fn a_stale_replica_is_promoted_under_load() {
     println!("{} messages judged", deployment.judge(load).await);
 }
 
-/// Each process is told to end, ends, and is started again, one after the other.
+/// Each process is told to end, ends, and the next version of it is started, one after the other: both serve side by side
+/// meanwhile. The version before is this one too, unless the environment names another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_processes_may_be_replaced_under_load() {
-    let mut deployment = Deployment::start(3, 2, &[]).await;
+    let folder = Folder::new().unwrap();
+    let programs = folder.path().to_owned();
+    install(&program::production_before().unwrap(), &programs);
+    let started = programs.clone();
+    let size = Size { gateways: 3, persists: 2 };
+    let mut deployment = blocking(move || Servers::start(&[]).running(size, &started, &|_, servers| servers)).await;
     let mut load = Load::start(deployment.site().await).await.unwrap();
+    deployment.answered(&mut load, ENOUGH, "the start").await;
+    install(&program::production().unwrap(), &programs);
     for name in ["gateway-1", "gateway-2", "gateway-3", "persist-1", "persist-2", "api"] {
         deployment.answered(&mut load, ENOUGH, "the one before").await;
         let before = load.acknowledged();
@@ -184,8 +231,17 @@ async fn all_processes_may_be_replaced_under_load() {
     println!("{} messages judged", deployment.judge(load).await);
 }
 
+/// Puts the programs of a version in place, as a package does: what runs keeps what it was started from.
+fn install(version: &Path, place: &Path) {
+    for name in program::PRODUCTION {
+        let (new, file) = (place.join("new"), place.join(name));
+        symlink(version.join(name), &new).unwrap();
+        fs::rename(new, file).unwrap();
+    }
+}
+
 /// Lets time pass; a walker that gives up ends the test.
-async fn last(load: &mut Load, seconds: u64) {
+pub(crate) async fn last(load: &mut Load, seconds: u64) {
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
         load.look().await.unwrap();

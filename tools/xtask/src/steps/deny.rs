@@ -16,7 +16,8 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Clients of the production backends, and what comes with RocketMQ's alone, by how their packages' names begin:
 /// `ringway` is the embedded all-in-one and links none of them.
-const BACKEND_CLIENTS: &[&str] = &["rocketmq", "redis", "fred", "mysql", "sqlx-mysql", "sqlx-postgres", "aws-lc"];
+const BACKEND_CLIENTS: &[&str] =
+    &["rocketmq", "redis", "fred", "mysql", "sqlx-mysql", "sqlx-postgres", "opentelemetry", "aws-lc"];
 
 /// Runs cargo-deny and looks through the tree of `ringway`.
 pub(super) fn check(workplace: &Workplace) -> Result<String> {
