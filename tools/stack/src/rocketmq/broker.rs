@@ -45,7 +45,10 @@ const FIXED: &[(&str, &str)] = &[
     ("enableCompaction", "false"),
     ("maxHashSlotNum", "50000"),
     ("maxIndexNum", "200000"),
+    // A disk that others have filled is no reason to delete what nobody has read, or to take nothing more.
+    ("cleanFileForciblyEnable", "false"),
     ("diskMaxUsedSpaceRatio", "95"),
+    ("diskSpaceWarningLevelRatio", "99"),
     ("reviveQueueNum", "1"),
     ("flushConsumerOffsetInterval", "1000"),
     ("longPollingEnable", "false"),

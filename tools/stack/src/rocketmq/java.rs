@@ -55,6 +55,8 @@ impl Program<'_> {
             }
         }
         command.arg(format!("-Duser.home={}", folder.display()));
+        // A library that it unpacks at each start stays there when it is killed.
+        command.arg(format!("-Djava.io.tmpdir={}", folder.display()));
         command.arg(format!("-Drmq.logback.configurationFile={}", folder.join(LOGGING_FILE).display()));
         command.arg("-cp").arg(artefacts::class_path()?).arg(self.main);
         command.arg("-c").arg(folder.join(self.properties));
