@@ -45,6 +45,8 @@ pub struct Orders {
     pub acknowledged: AtomicU64,
     /// Connections made so far.
     pub connections: AtomicU64,
+    /// Sends refused so far with a word to come again.
+    pub refused: AtomicU64,
 }
 
 /// Who a walker is and what it does.
@@ -340,6 +342,7 @@ impl Walker {
             bail!("refused for good: {error:?}");
         }
         self.busy += 1;
+        self.orders.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(session) = self.sessions.last_mut() {
             let open: BTreeSet<&str> = self.open.iter().map(|open| open.client_msg_id.as_str()).collect();
             session.attempts.retain(|attempt| !open.contains(attempt.client_msg_id.as_str()));

@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringway_e2e::load::Load;
@@ -228,6 +229,8 @@ async fn all_processes_may_be_replaced_under_load() {
         // Some are back before anybody notices.
         assert!(during > ENOUGH || lasted < Duration::from_secs(2), "{name}: only {during} sends were answered");
     }
+    let refused = load.orders.refused.load(Ordering::Relaxed);
+    assert_eq!(refused, 0, "a client is told to reconnect, and never that something is wrong");
     println!("{} messages judged", deployment.judge(load).await);
 }
 
