@@ -27,8 +27,8 @@ users() {
     hash=$(tr -d '\n' < secrets/redis.password | sha256sum | cut -d' ' -f1)
     echo 'user default reset'
     echo "user ringway on #$hash resetkeys ~im:* resetchannels -@all +@connection +info +role +cluster|slots" \
-        '+cluster|info +eval +evalsha +time +get +set +del +pexpire +pexpireat +hget +hmget +hset +hdel +hlen +hvals' \
-        '+hgetall +hrandfield +lindex +lset +lpop +rpush +@sortedset +sadd +srem +scard +smembers +srandmember'
+        '+cluster|info +eval +evalsha +scan +time +get +set +del +pexpire +pexpireat +hget +hmget +hset +hdel +hlen +hvals' \
+        '+hgetall +hrandfield +lindex +lrange +lset +lpop +rpush +@sortedset +sadd +srem +scard +sismember +smembers +srandmember'
     echo "user replica on #$hash resetkeys resetchannels -@all +psync +replconf +ping"
     echo "user sentinel on #$hash resetkeys allchannels -@all +multi +slaveof +ping +exec +subscribe +config|rewrite" \
         '+role +publish +info +client|setname +client|kill +script|kill'

@@ -24,6 +24,7 @@ mod shell;
 mod state;
 mod stats;
 mod table;
+mod watch;
 mod write_timeout;
 
 pub use address::{Network, NetworkError};
@@ -33,3 +34,4 @@ pub use routes::{OPENAPI, router};
 pub use serve::serve;
 pub use state::{Api, Nodes, Parts};
 pub use stats::RequestStats;
+pub use watch::{Answered, RequestWatcher};

@@ -19,6 +19,7 @@ use crate::limits::REQUEST_TIMEOUT_MS;
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::stats::RequestStats;
+use crate::watch::{Answered, Watch};
 
 /// Of which kind the `Origin` of a request is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub(crate) async fn public(State(api): State<Arc<Api>>, mut request: Request, ne
     } else if preflight {
         preflight_answer()
     } else {
-        measured(&api.parts.requests, api.config.request_timeout_ms, request, next).await
+        measured(&api.parts.requests, Some(&api.watch), api.config.request_timeout_ms, request, next).await
     };
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("origin"));
@@ -65,23 +66,34 @@ pub(crate) async fn admin(State(admin): State<Arc<Admin>>, request: Request, nex
         Problem::new(ErrorCode::Forbidden, "the admin listener does not answer browsers' cross-origin requests")
             .into_response()
     } else {
-        measured(&admin.requests, REQUEST_TIMEOUT_MS, request, next).await
+        measured(&admin.requests, None, REQUEST_TIMEOUT_MS, request, next).await
     };
     secure(response.headers_mut());
     response
 }
 
-async fn measured(stats: &RequestStats, timeout_ms: u64, request: Request, next: Next) -> Response {
+async fn measured(
+    stats: &RequestStats,
+    watch: Option<&Watch>,
+    timeout_ms: u64,
+    request: Request,
+    next: Next,
+) -> Response {
     let begun = Instant::now();
     let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".into(), |p| p.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let matched = matched.as_ref().map(MatchedPath::as_str);
+    let route = matched.unwrap_or("unmatched");
     let deadline = Duration::from_millis(timeout_ms);
     let response = match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::unavailable("the request took too long").into_response(),
     };
     let (status, took) = (response.status().as_u16(), begun.elapsed());
-    stats.record(method, &route, status, took);
+    stats.record(method, route, status, took);
+    if let Some(watch) = watch {
+        watch.tell(&Answered { method, route: matched, status, took });
+    }
     tracing::debug!(method, route, status, took_us = took.as_micros() as u64, "request");
     response
 }

@@ -14,6 +14,7 @@ use crate::replay::Replays;
 use crate::revoked::Revoked;
 use crate::routes::NodeList;
 use crate::stats::RequestStats;
+use crate::watch::{RequestWatcher, Watch};
 
 /// What the API is built on.
 #[derive(Clone)]
@@ -59,6 +60,7 @@ pub struct Api {
     pub(crate) revoked: Revoked,
     pub(crate) replays: Replays,
     pub(crate) node_list: NodeList,
+    pub(crate) watch: Watch,
 }
 
 impl Api {
@@ -73,8 +75,14 @@ impl Api {
             revoked: Revoked::default(),
             replays: Replays::default(),
             node_list: NodeList::default(),
+            watch: Watch::default(),
             parts,
             config,
         })
+    }
+
+    /// Has a watcher told of each request that the public router answers from here on. The first one stays.
+    pub fn watch_requests(&self, watcher: RequestWatcher) {
+        self.watch.begin(watcher);
     }
 }

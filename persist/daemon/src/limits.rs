@@ -13,6 +13,16 @@ pub const POISON_TRIES_MAX: u32 = 8;
 /// Times in a row that it may fail after that, while the archive takes an empty batch each time. Then a batch is
 /// halved, and a single record set aside as a dead letter.
 pub const POISON_REFUSALS_MAX: u32 = 3;
+/// Pause between two pages of a round of the drift check: with some 256 conversations a page, a million of them take
+/// some ten minutes, and the stores hardly feel it.
+pub const DRIFT_PAUSE_MS: u64 = 100;
+/// Whoever walks renews its lease this often; the others ask for it as often.
+pub const DRIFT_TURN_MS: u64 = 15_000;
+/// How long the lease of the drift check lasts. A killed process's rounds are another's after this and one turn.
+pub const DRIFT_LEASE_MS: u64 = 60_000;
+/// Times in a row that a page of a round may fail, with waits that double between them: with the last wait some ten
+/// seconds. Then the round is given up.
+pub const DRIFT_FAILURES_MAX: u32 = 8;
 /// Hops of recent messages that a process remembers for `trace`, three a message: some 5 MiB. Past it the oldest are
 /// forgotten.
 pub const TRACE_HOPS_MAX: usize = 131_072;
@@ -20,6 +30,7 @@ pub const TRACE_HOPS_MAX: usize = 131_072;
 pub const RATE_WINDOW_MS: u64 = 5_000;
 
 const _: () = {
+    assert!(DRIFT_LEASE_MS >= 4 * DRIFT_TURN_MS, "two renewals in a row may fail");
     assert!(LEASE_MS >= 4 * TURN_MS, "two renewals in a row may fail, and the last turn stops in time");
     assert!(STOP_MS + 2 * TURN_MS < LEASE_MS, "what ends still holds its lease");
 };

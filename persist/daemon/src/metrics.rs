@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ringway_store::ports::DriftKind;
+
+use crate::drift::DriftMetrics;
 use crate::limits::RATE_WINDOW_MS;
 
 /// Counters and gauges of one queue's consumer. Written by it, read by anybody.
@@ -168,6 +171,25 @@ pub(crate) fn write_leases(text: &mut String, leases: &LeaseMetrics, [held, fail
     ];
     for (name, kind, help, value) in rows {
         write_rows(text, (name, kind, help), [(None, value)]);
+    }
+}
+
+/// The rows of the drift check.
+pub(crate) fn write_drift(text: &mut String, drift: &DriftMetrics) {
+    let held = f64::from(u8::from(drift.held.load(Relaxed)));
+    let rows = [
+        ("drift_check_held", "gauge", "Whether this process is the one that compares the state with SQL.", held),
+        ("drift_rounds_total", "counter", "Rounds of the drift check.", count(&drift.rounds)),
+        ("drift_conversations_total", "counter", "Conversations compared with SQL.", count(&drift.conversations)),
+        ("drift_failures_total", "counter", "Calls of the drift check that failed.", count(&drift.failures)),
+    ];
+    for (name, kind, help, value) in rows {
+        write_rows(text, (name, kind, help), [(None, value)]);
+    }
+    let name = "ringway_persist_drift_repaired_total";
+    let _ = writeln!(text, "# HELP {name} What was found wrong in the state, and repaired.\n# TYPE {name} counter");
+    for (kind, repaired) in DriftKind::ALL.into_iter().zip(&drift.repaired) {
+        let _ = writeln!(text, "{name}{{kind=\"{}\"}} {}", kind.name(), count(repaired));
     }
 }
 

@@ -2,27 +2,19 @@
 //!
 //! One memory a process, shared by the consumers of its queues: each holds its lock for a moment, once a batch and
 //! station. A hop is one store into a fixed array; what has been overwritten is forgotten. Nothing depends on it.
+//! Where traces are exported, the hops of a few messages are handed over too; that never waits.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ringway_engine::event::MessageEvent;
+use ringway_engine::ids::ConversationId;
+use ringway_hops::{Hops, Station, hop};
 use ringway_store::ports::NumberedMessage;
 use serde::Serialize;
 
 use crate::batch::Decoded;
 use crate::limits::TRACE_HOPS_MAX;
 use crate::metrics::now_us;
-
-/// A station on a message's way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Station {
-    /// It was read from its queue.
-    Consumed,
-    /// It has its number, here: the same that it was given before, if it was.
-    Numbered,
-    /// The transaction that archives it is committed.
-    Archived,
-}
 
 /// One hop as it is remembered.
 #[derive(Debug, Clone, Copy)]
@@ -52,16 +44,16 @@ struct Shown<'a> {
 #[derive(Debug)]
 pub(crate) struct TraceRing {
     queues: Vec<String>,
-    hops: Mutex<Hops>,
+    hops: Mutex<Remembered>,
 }
 
 #[derive(Debug, Default)]
-struct Hops {
+struct Remembered {
     ring: Vec<Hop>,
     next: usize,
 }
 
-impl Hops {
+impl Remembered {
     /// Remembers a hop in place of the oldest.
     fn note(&mut self, hop: Hop) {
         match self.ring.get_mut(self.next) {
@@ -80,7 +72,7 @@ impl TraceRing {
 
     /// With what the consumer of one of the queues writes.
     pub(crate) fn of_queue(self: &Arc<Self>, queue: u32) -> QueueTrace {
-        QueueTrace { ring: Arc::clone(self), queue }
+        QueueTrace { ring: Arc::clone(self), queue, exported: None }
     }
 
     /// A JSON array of a message's hops, oldest first, each with the node's name if there is one.
@@ -107,37 +99,65 @@ impl TraceRing {
 pub(crate) struct QueueTrace {
     ring: Arc<TraceRing>,
     queue: u32,
+    exported: Option<Exported>,
+}
+
+/// Where hops of traced messages are handed over, and what their queue is called there.
+#[derive(Debug, Clone)]
+struct Exported {
+    hops: Hops,
+    queue: Arc<str>,
 }
 
 impl QueueTrace {
+    /// Hands over the hops of traced messages too, from here on.
+    pub(crate) fn export_to(&mut self, hops: &Hops) {
+        let name = self.ring.queues.get(self.queue as usize).map_or("", String::as_str);
+        self.exported = Some(Exported { hops: hops.clone(), queue: name.into() });
+    }
+
     /// Messages were read.
     pub(crate) fn consumed(&self, decoded: &Decoded) {
         let read = decoded.messages.iter().zip(&decoded.offsets);
-        self.note(Station::Consumed, read.map(|(event, offset)| (event.msg_id, offset.0)));
+        self.note(Station::Consumed, read.map(|(event, offset)| (&**event, offset.0)));
     }
 
     /// Messages have their numbers.
     pub(crate) fn numbered(&self, messages: &[NumberedMessage]) {
-        self.note(Station::Numbered, messages.iter().map(|message| (message.event.msg_id, message.seq)));
+        self.note(Station::Numbered, messages.iter().map(|message| (&*message.event, message.seq)));
     }
 
     /// Messages are in the archive.
     pub(crate) fn archived(&self, messages: &[NumberedMessage]) {
-        self.note(Station::Archived, messages.iter().map(|message| (message.event.msg_id, message.seq)));
+        self.note(Station::Archived, messages.iter().map(|message| (&*message.event, message.seq)));
     }
 
-    fn note(&self, station: Station, messages: impl Iterator<Item = (u64, u64)>) {
+    fn note<'a>(&self, station: Station, messages: impl Iterator<Item = (&'a MessageEvent, u64)> + Clone) {
         let (at_us, queue) = (now_us(), self.queue);
-        let mut hops = self.ring.hops.lock().unwrap_or_else(PoisonError::into_inner);
-        for (msg_id, place) in messages {
-            hops.note(Hop { at_us, msg_id, place, queue, station });
+        if let Some(exported) = &self.exported {
+            let taken = messages.clone().filter(|(event, _)| exported.hops.takes(event.msg_id));
+            taken.for_each(|(event, place)| exported.hand_over(at_us, station, event, place));
         }
+        let mut hops = self.ring.hops.lock().unwrap_or_else(PoisonError::into_inner);
+        for (MessageEvent { msg_id, .. }, place) in messages {
+            hops.note(Hop { at_us, msg_id: *msg_id, place, queue, station });
+        }
+    }
+}
+
+impl Exported {
+    fn hand_over(&self, at_us: u64, station: Station, event: &MessageEvent, place: u64) {
+        let conv = ConversationId::parse(&event.conv).map_or(0, |conv| conv.stable_hash());
+        let (seq, who) = if station == Station::Consumed { (0, place) } else { (place, 0) };
+        let (msg_id, queue) = (event.msg_id, Some(Arc::clone(&self.queue)));
+        self.hops.offer(hop::Hop { at_us, from_us: 0, station, msg_id, conv, seq, who, shard: None, queue });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_hops::Sampler;
     use ringway_store::conformance::message;
     use ringway_store::ports::LogOffset;
     use serde_json::{Value, json};
@@ -189,11 +209,35 @@ mod tests {
         let ring = TraceRing::new(vec!["b/0".to_owned()]);
         let trace = ring.of_queue(0);
         trace.consumed(&read(&[1, 2], 0));
+        let other = numbered(&read(&[3], 0));
         for _ in 0..TRACE_HOPS_MAX - 1 {
-            trace.note(Station::Numbered, [(3, 1)].into_iter());
+            trace.numbered(&other);
         }
         assert!(find(&ring, 1, None).is_empty());
         assert_eq!(find(&ring, 2, None).len(), 1);
         assert_eq!(ring.hops.lock().unwrap().ring.len(), TRACE_HOPS_MAX);
+    }
+
+    #[test]
+    fn hops_of_traced_messages_are_handed_over_with_queue_and_conversation() {
+        let ring = TraceRing::new(vec!["b/0".to_owned(), "b/1".to_owned()]);
+        let (hops, mut trace) = (Hops::new(Sampler::one_in(2)), ring.of_queue(1));
+        trace.export_to(&hops);
+        let ids: Vec<u64> = (1..=20).collect();
+        let decoded = read(&ids, 40);
+        trace.consumed(&decoded);
+        trace.archived(&numbered(&decoded));
+        let handed: Vec<hop::Hop> = std::iter::from_fn(|| hops.lane().take()).collect();
+        let taken: Vec<u64> = ids.into_iter().filter(|id| hops.takes(*id)).collect();
+        assert!(!taken.is_empty() && taken.len() < 20);
+        let of = |station: Station| handed.iter().filter(move |hop| hop.station == station);
+        for station in [Station::Consumed, Station::Archived] {
+            assert_eq!(of(station).map(|hop| hop.msg_id).collect::<Vec<_>>(), taken);
+        }
+        let conv = ConversationId::parse("p2p:a:b").unwrap().stable_hash();
+        assert!(handed.iter().all(|hop| hop.conv == conv && hop.queue.as_deref() == Some("b/1")));
+        assert!(of(Station::Consumed).all(|hop| (hop.seq, hop.who) == (0, 39 + hop.msg_id)));
+        assert!(of(Station::Archived).all(|hop| (hop.seq, hop.who) == (hop.msg_id, 0)));
+        assert_eq!(hops.lane().dropped(), 0);
     }
 }

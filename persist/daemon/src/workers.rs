@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ringway_hops::Hops;
 use ringway_store::ports::{Archive, Directory, Gateways, Leases, LogQueue, SharedState, StoreError, Upkeep};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -108,6 +109,16 @@ impl Workers {
         // Nobody else has them before `run`.
         for consumer in self.consumers.iter_mut().filter_map(Arc::get_mut) {
             consumer.watcher = Some(Arc::clone(watcher));
+        }
+        self
+    }
+
+    /// Hands over the hops of traced messages to whoever exports them.
+    #[must_use]
+    pub fn exported_to(mut self, hops: &Hops) -> Self {
+        // Nobody else has them before `run`.
+        for consumer in self.consumers.iter_mut().filter_map(Arc::get_mut) {
+            consumer.trace.export_to(hops);
         }
         self
     }

@@ -9,6 +9,7 @@ use ringway_store::ports::{Archive, Epochs as _, Routes, StoreError};
 
 use crate::awaited::awaited;
 use crate::board::Board;
+use crate::measures::shared_state;
 use crate::probe::Probes;
 
 /// The log of the archives that have no offset of their own: they read.
@@ -54,8 +55,10 @@ impl Stores {
         Ok(Self { database, directory, archive, state, routes })
     }
 
-    /// Asks both whether they still answer.
+    /// Asks both whether they still answer, and shows what the state has done.
     pub fn watch(&self, board: &Arc<Board>, probes: &mut Probes) {
+        let measured = Arc::downgrade(&self.state);
+        board.add_measure(move || measured.upgrade().map_or_else(String::new, |state| shared_state(&state.counts())));
         let database = self.database.clone();
         probes.ask(board, "mysql", move || {
             let database = database.clone();

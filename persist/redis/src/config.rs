@@ -7,7 +7,7 @@ use fred::types::config::{Config, Server, ServerConfig};
 use ringway_store::ports::StoreError;
 
 use crate::connection::failed;
-use crate::limits::{COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, DEDUP_DEFAULT_S, REPAIR_MS};
+use crate::limits::{COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, DEDUP_DEFAULT_S, DRIFT_SETTLE_MS, REPAIR_MS};
 
 /// Which servers there are.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub struct RedisConfig {
     /// A message that is held as unarchived for this long is looked up in the archive (default 30,000 ms): whoever
     /// archived it may have died before it could tell.
     pub repair_ms: u64,
+    /// What the drift check suspects is looked at again after this long (default 10,000 ms).
+    pub drift_settle_ms: u64,
 }
 
 impl RedisConfig {
@@ -92,6 +94,7 @@ impl RedisConfig {
             connect_timeout_ms: CONNECT_TIMEOUT_MS,
             dedup_s: DEDUP_DEFAULT_S,
             repair_ms: REPAIR_MS,
+            drift_settle_ms: DRIFT_SETTLE_MS,
         }
     }
 

@@ -153,6 +153,31 @@ impl Connection {
         }
     }
 
+    /// The servers to scan: the masters of a cluster, else one without a name.
+    pub(crate) fn servers(&self) -> Vec<Option<Server>> {
+        let Some(routing) = self.client.cached_cluster_state() else { return vec![None] };
+        routing.unique_primary_nodes().into_iter().map(Some).collect()
+    }
+
+    /// A step of a scan through the names of a server: where it goes on (`0`: at its end), and some that match.
+    pub(crate) async fn scan(
+        &self,
+        server: Option<&Server>,
+        cursor: &str,
+        pattern: &str,
+        keys: u64,
+    ) -> Result<(String, Vec<String>), StoreError> {
+        let command = CustomCommand::new_static("SCAN", ClusterHash::Random, false);
+        let words = ["MATCH", pattern, "COUNT"].map(Value::from);
+        let all: Vec<Value> =
+            [Value::from(cursor)].into_iter().chain(words).chain([Value::from(keys.to_string())]).collect();
+        let answer = match server {
+            Some(server) => self.client.with_cluster_node(server.clone()).custom(command, all).await,
+            None => self.client.custom(command, all).await,
+        };
+        self.checked(answer).await?.convert().map_err(failed)
+    }
+
     /// One marker on each of the servers that hold what belongs to these conversations or users.
     pub(crate) fn markers<'a>(&self, of: impl Iterator<Item = &'a str>) -> Vec<String> {
         let Some(routing) = self.client.cached_cluster_state() else { return vec![self.keys.server_marker()] };

@@ -23,7 +23,7 @@ fn field(conv: &str, device: &str) -> String {
     format!("{conv} {device}")
 }
 
-fn parse(field: &str, value: &str) -> Option<(String, String, Cursor)> {
+pub(crate) fn parse(field: &str, value: &str) -> Option<(String, String, Cursor)> {
     let (conv, device) = field.split_once(' ')?;
     let (epoch, seq) = value.split_once(' ')?;
     Some((conv.to_owned(), device.to_owned(), Cursor { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? }))
@@ -94,12 +94,12 @@ impl Shared {
     }
 
     /// Cursors of a user: field and value by turns.
-    async fn some_cursors_of(&self, uid: &str) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn some_cursors_of(&self, uid: &str) -> Result<Vec<String>, StoreError> {
         let arguments = vec![text(CURSORS_AT_ONCE as u64), Value::from("WITHVALUES")];
         texts(self.connection.command("HRANDFIELD", self.connection.keys.cursors(uid), arguments).await?)
     }
 
-    async fn write_cursors(&self, held: &[(&String, Vec<String>)]) -> Result<(), StoreError> {
+    pub(crate) async fn write_cursors(&self, held: &[(&String, Vec<String>)]) -> Result<(), StoreError> {
         let epoch = self.fence.working(&self.connection).await?.epoch;
         let mut updates: Vec<CursorUpdate> = Vec::new();
         for (uid, fields) in held {
@@ -122,7 +122,7 @@ impl Shared {
     }
 
     /// Cursors of a user are in SQL. The user leaves the set of those who have some when none is left.
-    async fn written(&self, uid: &str, fields: &[String]) -> Result<(), StoreError> {
+    pub(crate) async fn written(&self, uid: &str, fields: &[String]) -> Result<(), StoreError> {
         let keys = &self.connection.keys;
         let arguments = fields.iter().map(|text| Value::from(text.as_str())).collect();
         let left = self.connection.call(&WRITTEN, vec![keys.cursors(uid)], arguments).await?;

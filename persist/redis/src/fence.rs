@@ -140,6 +140,19 @@ impl Fence {
         Err(StoreError::new("redis", "the epoch changes faster than it can be followed"))
     }
 
+    /// The memory of a server that serves this epoch was found set back: takes the next one, if this one is current
+    /// still. False when it is over already.
+    pub(crate) async fn renew(&self, connection: &Connection, epoch: u64) -> Result<bool, StoreError> {
+        let _one = self.settling.lock().await;
+        let generation = connection.generation();
+        let masters = connection.masters().await?;
+        let Advanced::Won(next) = self.epochs.advance(epoch, &list(&masters)).await? else { return Ok(false) };
+        tracing::warn!(epoch = next.number, server = next.server, "took a new epoch: numbers had drifted");
+        install(connection, next.number, &masters).await?;
+        self.adopt(&next, generation);
+        Ok(true)
+    }
+
     fn adopt(&self, epoch: &Epoch, generation: u64) -> Working {
         let working = Working { epoch: epoch.number, started_ms: epoch.started_ms, generation };
         let before = self.working.write().unwrap_or_else(PoisonError::into_inner).replace(working);

@@ -24,6 +24,15 @@ use fred::util::redis_keyslot;
 /// Slots of a Redis cluster.
 pub(crate) const SLOTS: u16 = 16_384;
 
+/// Whose a name is that a walk through all of them has met.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Walked<'a> {
+    /// The sequence of a conversation.
+    Conversation(&'a str),
+    /// The cursors of a user.
+    User(&'a str),
+}
+
 /// Makes the names.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
@@ -101,6 +110,25 @@ impl Keys {
         format!("{}nodes", self.prefix)
     }
 
+    /// Matches the names of sequences and cursors, and hardly any other.
+    pub(crate) fn walked_pattern(&self) -> String {
+        let mut pattern = String::new();
+        for letter in self.prefix.chars() {
+            if "*?[]\\".contains(letter) {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern + "[sc][eu][qr]*"
+    }
+
+    /// Whose sequence or cursors have this name.
+    pub(crate) fn walked<'a>(&self, name: &'a str) -> Option<Walked<'a>> {
+        let name = name.strip_prefix(&*self.prefix)?.strip_suffix('}')?;
+        let conversation = name.strip_prefix("seq:{").map(Walked::Conversation);
+        conversation.or_else(|| name.strip_prefix("cursor:{").map(Walked::User))
+    }
+
     pub(crate) fn dirty(&self) -> String {
         format!("{}dirty", self.prefix)
     }
@@ -143,6 +171,17 @@ mod tests {
         }
         for slot in 0..SLOTS {
             assert_eq!(redis_keyslot(keys.slot_marker(slot).as_bytes()), slot);
+        }
+    }
+
+    #[test]
+    fn a_walk_knows_whose_a_name_is() {
+        let keys = Keys::new("i*[m]:", false);
+        assert_eq!(keys.walked_pattern(), "i\\*\\[m\\]:[sc][eu][qr]*");
+        assert_eq!(keys.walked(&keys.seq("p2p:a:b")), Some(Walked::Conversation("p2p:a:b")));
+        assert_eq!(keys.walked(&keys.cursors("a")), Some(Walked::User("a")));
+        for other in [keys.recent("p2p:a:b"), keys.dirty(), keys.reads("a"), "im:seq:{p2p:a:b}".to_owned()] {
+            assert_eq!(keys.walked(&other), None, "{other}");
         }
     }
 

@@ -51,6 +51,20 @@ pub const REPAIR_MS: u64 = 30_000;
 /// Conversations with such messages that are looked up in one turn of the watch; others have their turn after them.
 /// Few, as they are many when the archive is behind, which is no time to ask it much.
 pub const REPAIRS_AT_ONCE: usize = 8;
+/// What is suspect of drift is looked at again after this long (default): whoever archived a message has told so by then,
+/// and cursors were written.
+pub const DRIFT_SETTLE_MS: u64 = 10_000;
+/// Conversations, or users, that a round of the drift check compares at once.
+pub const DRIFT_PAGE: usize = 256;
+/// Names that a server walks through in one step of a scan: well under a millisecond in which it serves nobody else.
+pub const DRIFT_SCAN_KEYS: u64 = 1_000;
+/// Steps of a scan for one page: most names are those of sends. Past it the page is what was found.
+pub const DRIFT_SCANS_AT_ONCE: usize = 8;
+/// What a round holds as suspect. Past it it waits for the first of them to come of age.
+pub const DRIFT_SUSPECTS_MAX: usize = 4_096;
+/// Ranges of holes of a conversation that are compared, the first to be given out. With more it is not told whether
+/// numbers are missing.
+pub const DRIFT_HOLES_MAX: u64 = 256;
 /// Longest time that a route, a seat or a node stays without being renewed. One that is asked for longer stays this long.
 pub const ROUTE_MS_MAX: u64 = 24 * 3_600_000;
 /// Users whose cursors are written in one transaction; more take more of them.
@@ -60,5 +74,6 @@ pub const CURSORS_AT_ONCE: usize = 1_024;
 
 const _: () = {
     assert!(DEDUP_DEFAULT_S * 1_000 > DEDUP_MS + CLOCK_SKEW_MS);
+    assert!(DRIFT_SETTLE_MS >= 5 * COMMAND_TIMEOUT_MS, "a call that was late has ended, and so has its repeat");
     assert!(SEQUENCE_IDLE_MS > 10 * CLUSTER_MARKING_MS_MAX, "a start that was read is used long before its key goes");
 };

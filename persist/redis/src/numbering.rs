@@ -16,6 +16,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use fred::types::Value;
@@ -272,6 +273,9 @@ impl Shared {
             }
         }
         turn.done += given.numbers.len();
+        let [calls, messages] = &self.numbering;
+        calls.fetch_add(1, Relaxed);
+        messages.fetch_add(given.numbers.len() as u64, Relaxed);
         let mut unsettled = self.unsettled();
         unsettled.insert(unarchived, Instant::now());
         unsettled.archived_below(&turn.conv, working.epoch, given.lowest, given.head);

@@ -35,9 +35,9 @@ impl Shared {
         Ok((snapshot.epoch, snapshot.head))
     }
 
-    /// The lowest messages that Redis takes for unarchived, a script's worth.
-    pub(crate) async fn lowest_held(&self, conv: &ConversationId) -> Result<Vec<NumberedMessage>, StoreError> {
-        Ok(self.snapshot(conv.as_str(), PageFrom::After(0), SCRIPT_MESSAGES_MAX).await?.tail)
+    /// The lowest messages above a number that Redis takes for unarchived, a script's worth.
+    pub(crate) async fn held_after(&self, conv: &ConversationId, seq: u64) -> Result<Vec<NumberedMessage>, StoreError> {
+        Ok(self.snapshot(conv.as_str(), PageFrom::After(seq), SCRIPT_MESSAGES_MAX).await?.tail)
     }
 
     async fn snapshot(&self, conv: &str, from: PageFrom, limit: usize) -> Result<Snapshot, StoreError> {

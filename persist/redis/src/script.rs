@@ -20,6 +20,8 @@ script!(READ, "fence", "read");
 script!(KNOWN, "fence", "known");
 script!(ARCHIVED, "archived");
 script!(STANDING, "standing");
+script!(COMPARED, "fence", "compared");
+script!(SET_DENSE, "fence", "set_dense");
 script!(ENTRY, "entry");
 script!(RAISE, "raise");
 script!(WRITTEN, "written");

@@ -8,6 +8,8 @@
 //!
 //! A call that is dropped half-way may or may not have taken place; all of them are idempotent.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,13 +19,14 @@ use ringway_engine::ids::{ConversationId, DeviceId, Uid};
 use ringway_engine::limits::DEDUP_MS;
 use ringway_engine::packet::schema::Conversations;
 use ringway_store::ports::{
-    Archive, ArchiveBatch, CursorUpdate, DevicePoint, Epochs, Numbered, Page, PageFrom, Records, SharedState,
-    StoreError, Upkeep,
+    Archive, ArchiveBatch, CursorUpdate, DevicePoint, Drift, DriftRound, Epochs, Numbered, Page, PageFrom, Records,
+    SharedState, StoreError, Upkeep,
 };
 use tokio::task::JoinHandle;
 
 use crate::config::RedisConfig;
 use crate::connection::Connection;
+use crate::drift::Round;
 use crate::fence::Fence;
 use crate::limits::CLOCK_SKEW_MS;
 use crate::routes::RedisRoutes;
@@ -52,6 +55,21 @@ pub(crate) struct Shared {
     unsettled: Mutex<Unsettled>,
     /// Whose turn it is to number what earlier epochs left.
     pub(crate) renumbering: tokio::sync::Mutex<()>,
+    /// Numbering scripts that were answered, and messages that they numbered.
+    pub(crate) numbering: [AtomicU64; 2],
+}
+
+/// What a state has done, and stands at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateCounts {
+    /// The epoch; 0 when it is not known.
+    pub epoch: u64,
+    /// Numbering calls that Redis answered with numbers: one a conversation and batch.
+    pub calls: u64,
+    /// Messages that they numbered, repeats among them.
+    pub messages: u64,
+    /// Bytes of messages that this process had numbered and that are not archived.
+    pub unarchived_bytes: u64,
 }
 
 impl Shared {
@@ -83,7 +101,9 @@ impl RedisState {
         let fence = Fence::new(Arc::clone(&epochs));
         let unsettled = Mutex::new(Unsettled::default());
         let renumbering = tokio::sync::Mutex::new(());
-        let shared = Arc::new(Shared { connection, fence, epochs, records, archive, config, unsettled, renumbering });
+        let numbering = Default::default();
+        let shared = Shared { connection, fence, epochs, records, archive, config, unsettled, renumbering, numbering };
+        let shared = Arc::new(shared);
         shared.fence.working(&shared.connection).await?;
         let watch = tokio::spawn(watch::run(Arc::downgrade(&shared)));
         Ok(Self { shared, watch })
@@ -93,6 +113,14 @@ impl RedisState {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.shared.fence.held().map_or(0, |working| working.epoch)
+    }
+
+    /// What it has done since its start.
+    #[must_use]
+    pub fn counts(&self) -> StateCounts {
+        let [calls, messages] = &self.shared.numbering;
+        let (calls, messages) = (calls.load(Relaxed), messages.load(Relaxed));
+        StateCounts { epoch: self.epoch(), calls, messages, unarchived_bytes: self.unarchived_bytes() as u64 }
     }
 
     /// The routes, on the connection of this state.
@@ -171,6 +199,12 @@ impl SharedState for RedisState {
 
     fn unarchived_bytes(&self) -> usize {
         self.shared.unsettled().bytes()
+    }
+}
+
+impl Drift for RedisState {
+    fn round(&self) -> Box<dyn DriftRound> {
+        Box::new(Round::new(Arc::clone(&self.shared)))
     }
 }
 

@@ -81,7 +81,7 @@ impl Shared {
         let first = turns.wrapping_mul(REPAIRS_AT_ONCE).checked_rem(waiting.len()).unwrap_or_default();
         for Waiting { conv, .. } in waiting.into_iter().cycle().skip(first).take(count) {
             let Ok(conv) = ConversationId::parse(&conv) else { continue };
-            let held = self.lowest_held(&conv).await?;
+            let held = self.held_after(&conv, 0).await?;
             let Some(first) = held.first().map(|held| held.seq) else { continue };
             let archived =
                 self.archive.page(&conv, PageFrom::After(first.saturating_sub(1)), SCRIPT_MESSAGES_MAX).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ringway_hops::Hops;
 use ringway_peer::PeerLinks;
 use ringway_store::ports::{Epochs, NodeRun, Routes};
 
@@ -24,4 +25,6 @@ pub struct Cluster {
     pub epochs: Arc<dyn Epochs>,
     /// Links to the other nodes.
     pub links: Arc<PeerLinks>,
+    /// Where its threads hand over the hops of messages that are traced; none where no traces are exported.
+    pub hops: Option<Hops>,
 }

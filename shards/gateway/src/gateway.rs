@@ -122,6 +122,7 @@ impl Gateway {
                 uplink: to_uplink,
                 proxy_protocol: config.proxy_protocol,
                 reorder_wait_ms: ports.cluster.as_ref().map_or(0, |cluster| cluster.reorder_wait_ms),
+                hops: ports.cluster.as_ref().and_then(|cluster| cluster.hops.clone()),
                 live: Arc::clone(&live),
                 metrics,
             };

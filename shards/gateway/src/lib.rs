@@ -9,6 +9,7 @@ mod clock;
 mod cluster;
 pub mod config;
 mod echo;
+mod exported;
 mod gateway;
 mod live;
 mod mail;

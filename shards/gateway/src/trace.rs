@@ -1,34 +1,15 @@
 //! What happened to recent messages, hop by hop, for `ringway trace`.
 //!
 //! Each thread keeps a ring of its own: writing a hop is one store into a fixed array, and nobody else
-//! touches it. A question goes to every thread's ring; what has been overwritten is forgotten.
+//! touches it. A question goes to every thread's ring; what has been overwritten is forgotten. Where traces are
+//! exported, the hops of a few messages are handed over too.
 
 use ringway_engine::limits::TRACE_HOPS_MAX;
+use ringway_hops::Hops;
+pub(crate) use ringway_hops::Station;
 use serde::Serialize;
 
-/// A station on a message's way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Station {
-    /// The hub handed its batch to the uplink.
-    Batched,
-    /// It is durable in the event log.
-    Logged,
-    /// It has its number.
-    Numbered,
-    /// It was said to other nodes that hold somebody of its conversation; `who` counts them.
-    Told,
-    /// Another node has said it.
-    Arrived,
-    /// The hub gave it to the shards.
-    Fanned,
-    /// The sender's `sent` was queued.
-    Sent,
-    /// It was queued for a device.
-    Pushed,
-    /// A device acknowledged its number or a higher one.
-    Acknowledged,
-}
+use crate::exported::Exported;
 
 /// One hop. `conv` is the conversation's stable hash; `who` a connection where there is one.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -50,15 +31,19 @@ pub(crate) struct Hop {
 pub(crate) struct TraceRing {
     hops: Vec<Hop>,
     next: usize,
+    exported: Option<Exported>,
 }
 
 impl TraceRing {
-    pub(crate) fn new() -> Self {
-        Self { hops: Vec::new(), next: 0 }
+    pub(crate) fn new(exported: Option<&Hops>) -> Self {
+        Self { hops: Vec::new(), next: 0, exported: exported.map(Exported::new) }
     }
 
     /// Remembers a hop in place of the oldest.
     pub(crate) fn note(&mut self, hop: Hop) {
+        if let Some(exported) = &mut self.exported {
+            exported.note(&hop);
+        }
         match self.hops.get_mut(self.next) {
             Some(slot) => *slot = hop,
             None => self.hops.push(hop),
@@ -93,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_first_acknowledgement_of_each_device_that_covers_a_message_is_its_hop() {
-        let mut ring = TraceRing::new();
+        let mut ring = TraceRing::new(None);
         ring.note(hop(1, Station::Pushed, 7, 3, 1));
         ring.note(hop(2, Station::Pushed, 8, 4, 1));
         for (at, seq, who) in [(3, 2, 1), (5, 4, 1), (6, 5, 1), (7, 3, 2)] {

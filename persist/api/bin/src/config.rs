@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use ringway_api::{ApiConfig, Network, ServeLimits};
-use ringway_parts::sections::{MySql, Peers, Redis, Tokens};
+use ringway_parts::sections::{MySql, Otlp, Peers, Redis, Tokens};
 use ringway_service::sections::{Admin, Api, Log, to_u32};
 use ringway_service::{keys, settings};
 
@@ -26,6 +26,9 @@ settings! {
         /// MySQL or MariaDB: accounts, groups and the archive.
         mysql { mysql: MySql = MySql::default(); }
 
+        /// OpenTelemetry: traces of a few requests, exported to a collector.
+        otlp { otlp: Otlp = Otlp::default(); }
+
         /// The admin listener.
         admin { admin: Admin = Admin::on(7483); }
 
@@ -47,6 +50,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
     config.api.check()?;
     config.redis.check()?;
     config.mysql.check()?;
+    config.otlp.check()?;
     config.log.check()
 }
 
@@ -107,6 +111,7 @@ mod tests {
         check_refused(|config| config.api.cors_origins = vec!["*".into()], "api.cors_origins");
         check_refused(|config| config.redis.url = "x".into(), "redis.url");
         check_refused(|config| config.mysql.url = "x".into(), "mysql.url");
+        check_refused(|config| config.otlp.endpoint = "x".into(), "otlp.endpoint");
         check_refused(|config| config.log.level = "inof".into(), "log.level");
     }
 }

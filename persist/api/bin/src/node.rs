@@ -11,6 +11,7 @@ use clap::ArgMatches;
 use ringway_api::{Api, Nodes, Parts, router, serve};
 use ringway_parts::probe::Probes;
 use ringway_parts::process::{Process, Surroundings};
+use ringway_parts::sections::Otlp;
 use ringway_parts::stores::Stores;
 use ringway_peer::{PeerLimits, PeerLinks, RemoteGateways};
 use ringway_service::machine::{boot, reachable};
@@ -53,6 +54,10 @@ impl Process for Node {
         &config.log
     }
 
+    fn otlp(config: &Config) -> &Otlp {
+        &config.otlp
+    }
+
     fn orders(_arguments: &ArgMatches) -> anyhow::Result<()> {
         Ok(())
     }
@@ -75,6 +80,7 @@ impl Process for Node {
         let _ = around.archive.set(Arc::clone(&stores.archive));
 
         let run = NodeRun { node: format!("api-{boot:016x}"), boot };
+        let instance = run.node.clone();
         let links = Arc::new(PeerLinks::new(run, peers, PeerLimits::DEFAULT));
         let gateways = Arc::new(RemoteGateways::start(Arc::clone(&links), stores.routes.clone()));
         // Filled once, here.
@@ -90,6 +96,7 @@ impl Process for Node {
             requests: Arc::clone(&around.requests),
         };
         let api = Api::new(parts, config::api(config)?);
+        around.traces.of_requests(board, &instance, &api)?;
         let (stop_api, mut stop) = watch::channel(false);
         let told = async move {
             // A sender that is gone can tell nobody to stop: that is a stop too.

@@ -60,6 +60,7 @@ impl Gateways for Gateway {
 pub(crate) struct Server {
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) api: Arc<Api>,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) state: Arc<dyn SharedState>,
     pub(crate) archive: Arc<dyn Archive>,
@@ -119,6 +120,7 @@ impl Server {
         Self {
             public: public_at,
             admin: admin_at,
+            api,
             directory,
             state,
             archive,

@@ -41,6 +41,22 @@ async fn metrics_are_of_gateway_daemon_and_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_is_told_of_public_requests_by_route_and_status_alone() {
+    let server = Server::start().await;
+    server.call("GET", "/v1/users/zoe", None).await;
+    let (told, heard) = std::sync::mpsc::channel();
+    server.api.watch_requests(Box::new(move |one| {
+        told.send((one.method, one.route.map(str::to_owned), one.status, one.took.is_zero())).unwrap();
+    }));
+    server.call("GET", "/v1/users/ann", None).await;
+    server.call("POST", "/nowhere/ann", None).await;
+    request(server.admin, "GET", "/metrics", &[], None).await;
+    let heard: Vec<_> = heard.try_iter().collect();
+    let of_user = ("GET", Some("/v1/users/{uid}".to_owned()), 401, false);
+    assert_eq!(heard, [of_user, ("POST", None, 404, false)], "neither earlier ones nor the admin listener's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trace_shows_hops_and_the_archive_but_no_body() {
     let server = Server::start().await;
     let said = server.say("p2p:ann:bob", "ann", "private words").await;

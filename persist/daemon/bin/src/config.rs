@@ -1,7 +1,7 @@
 //! The configuration of the persist process: its table of keys, and how they go together.
 
 use anyhow::ensure;
-use ringway_parts::sections::{MySql, Peers, Redis, RocketMq};
+use ringway_parts::sections::{MySql, Otlp, Peers, Redis, RocketMq};
 use ringway_service::sections::{Admin, Log};
 use ringway_service::{keys, settings};
 
@@ -9,6 +9,8 @@ use crate::push::Push;
 
 /// A hundred years.
 const MONTHS_MAX: u64 = 1_200;
+/// A day.
+const DRIFT_CHECK_S_MAX: u64 = 24 * 3_600;
 /// Bytes of an owner's name.
 const OWNER_BYTES_MAX: usize = 32;
 
@@ -32,6 +34,9 @@ settings! {
         /// RocketMQ: the event log.
         rocketmq { rocketmq: RocketMq = RocketMq::default(); }
 
+        /// OpenTelemetry: traces of a few messages, exported to a collector.
+        otlp { otlp: Otlp = Otlp::default(); }
+
         /// The admin listener.
         admin { admin: Admin = Admin::on(7482); }
 
@@ -48,6 +53,9 @@ keys! {
              host's name, cut short, and a number that is drawn at each start.";
         retention_months: u64 = 0, "months", Some((0, MONTHS_MAX)), restart,
             "Whole months of messages kept beside the current one; older tables are dropped. 0 keeps all.";
+        drift_check_s: u64 = 600, "seconds", Some((0, DRIFT_CHECK_S_MAX)), restart,
+            "How often one of these processes begins to compare Redis with the database, conversation by conversation, \
+             and repairs what has drifted. 0: never.";
     }
 }
 
@@ -64,6 +72,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
     config.redis.check()?;
     config.mysql.check()?;
     config.rocketmq.check()?;
+    config.otlp.check()?;
     config.log.check()
 }
 
@@ -95,6 +104,7 @@ mod tests {
         check_refused(|config| config.redis.url = "x".into(), "redis.url");
         check_refused(|config| config.mysql.url = "x".into(), "mysql.url");
         check_refused(|config| config.rocketmq.topic.clear(), "rocketmq.topic");
+        check_refused(|config| config.otlp.endpoint = "x".into(), "otlp.endpoint");
         check_refused(|config| config.log.level = "inof".into(), "log.level");
     }
 }

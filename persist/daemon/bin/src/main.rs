@@ -1,6 +1,7 @@
 //! The persist process.
 
 mod config;
+mod drift;
 mod months;
 mod node;
 mod orders;
@@ -17,6 +18,11 @@ fn main() -> ExitCode {
         Arg::new(orders::REPLAY).long(orders::REPLAY).value_name("QUEUE=OFFSET").action(ArgAction::Append).help(
             "Read a queue again from there before anything else, for repair; all=earliest: every queue from its start",
         );
-    let command = Command::new("ringway-persist").version(env!("CARGO_PKG_VERSION")).about(about).arg(replay);
+    let drift = Arg::new(orders::CHECK_DRIFT)
+        .long(orders::CHECK_DRIFT)
+        .action(ArgAction::SetTrue)
+        .conflicts_with(orders::REPLAY)
+        .help("Compare Redis with the database once, repair what has drifted, print what it was, and end");
+    let command = Command::new("ringway-persist").version(env!("CARGO_PKG_VERSION")).about(about).args([replay, drift]);
     ringway_parts::process::run::<node::Node>(command)
 }

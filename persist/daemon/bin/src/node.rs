@@ -14,6 +14,7 @@ use ringway_parts::awaited::awaited;
 use ringway_parts::board::Board;
 use ringway_parts::probe::Probes;
 use ringway_parts::process::{Process, Surroundings};
+use ringway_parts::sections::Otlp;
 use ringway_parts::stores::Stores;
 use ringway_peer::{PeerLimits, PeerLinks, RemoteGateways};
 use ringway_persist::{Takeover, WorkerPorts, Workers, WorkersConfig};
@@ -27,8 +28,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::config::{Config, is_name};
+use crate::drift::{self, Drifting};
 use crate::months;
-use crate::orders::{self, Replay};
+use crate::orders::{self, Orders};
 use crate::reminding::Reminding;
 
 /// What the workers get to end the batches at hand and to let their leases go.
@@ -41,6 +43,7 @@ pub(crate) struct Node {
     workers: JoinHandle<()>,
     stop_workers: watch::Sender<bool>,
     months: JoinHandle<()>,
+    drifting: Option<Drifting>,
     reminding: Reminding,
     queues: Arc<RocketQueues>,
     gateways: Arc<RemoteGateways>,
@@ -53,7 +56,7 @@ impl Process for Node {
     const NAME: &'static str = "ringway-persist";
     const WORKERS: usize = 2;
     type Config = Config;
-    type Orders = Vec<Replay>;
+    type Orders = Orders;
 
     fn admin(config: &Config) -> &Admin {
         &config.admin
@@ -63,7 +66,11 @@ impl Process for Node {
         &config.log
     }
 
-    fn orders(arguments: &ArgMatches) -> anyhow::Result<Vec<Replay>> {
+    fn otlp(config: &Config) -> &Otlp {
+        &config.otlp
+    }
+
+    fn orders(arguments: &ArgMatches) -> anyhow::Result<Orders> {
         orders::orders(arguments)
     }
 
@@ -71,7 +78,14 @@ impl Process for Node {
         Ok(())
     }
 
-    async fn start(config: &Config, orders: Vec<Replay>, around: &Surroundings) -> anyhow::Result<Self> {
+    async fn errand(config: &Config, orders: &Orders) -> anyhow::Result<bool> {
+        if orders.check_drift {
+            drift::check_now(config).await?;
+        }
+        Ok(orders.check_drift)
+    }
+
+    async fn start(config: &Config, orders: Orders, around: &Surroundings) -> anyhow::Result<Self> {
         let board = &around.board;
         let boot = boot()?;
         let (owner, peers) = (owner(&config.persist.owner, boot), config.peers.key()?);
@@ -85,7 +99,7 @@ impl Process for Node {
         let _ = around.archive.set(Arc::clone(&stores.archive));
 
         let (queues, pairs) = open_queues(config, board, &stores, &mut probes).await?;
-        orders::carry_out(&orders, &pairs).await?;
+        orders::carry_out(&orders.replays, &pairs).await?;
         let links = Arc::new(PeerLinks::new(NodeRun { node: owner.clone(), boot }, peers, PeerLimits::DEFAULT));
         let gateways = Arc::new(RemoteGateways::start(Arc::clone(&links), stores.routes.clone()));
         let reminded = RemindersPorts {
@@ -102,13 +116,18 @@ impl Process for Node {
         };
         let leases = Arc::new(stores.database.clone());
         let workers = Workers::new(pairs, ports, leases, owner.clone(), WorkersConfig::default());
-        let workers = Arc::new(workers.watched_by(&watcher).before_relaying(&resync(&gateways)));
+        let workers = workers.watched_by(&watcher).before_relaying(&resync(&gateways));
+        let workers = Arc::new(match around.traces.of_messages(board, &owner)? {
+            Some(hops) => workers.exported_to(&hops),
+            None => workers,
+        });
         show(around, &workers, &gateways);
         let (stop_workers, stop) = watch::channel(false);
         let asked = Arc::clone(&gateways);
         let workers = tokio::spawn(async move { workers.run(asked, stop).await });
+        let drifting = Drifting::start(config.persist.drift_check_s, &stores, owner.clone(), board);
         let months = tokio::spawn(months::keep(stores.database.clone(), owner));
-        Ok(Self { workers, stop_workers, months, reminding, queues, gateways, links, stores, probes })
+        Ok(Self { workers, stop_workers, months, drifting, reminding, queues, gateways, links, stores, probes })
     }
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
@@ -127,17 +146,22 @@ impl Process for Node {
     }
 
     async fn stop(self) {
-        let Self { mut workers, stop_workers, months, reminding, queues, gateways, links, stores, probes } = self;
+        let Self { mut workers, stop_workers, months, drifting, reminding, queues, gateways, links, stores, probes } =
+            self;
         drop(probes);
         months.abort();
         stop_workers.send_replace(true);
-        // One that has ended already has been reported.
-        if !workers.is_finished() && timeout(WORKERS_END, &mut workers).await.is_err() {
-            tracing::warn!("batches were cut off; the event log keeps them for whoever consumes next");
-            workers.abort();
-        }
+        let ending = async {
+            // One that has ended already has been reported.
+            if !workers.is_finished() && timeout(WORKERS_END, &mut workers).await.is_err() {
+                tracing::warn!("batches were cut off; the event log keeps them for whoever consumes next");
+                workers.abort();
+            }
+        };
+        let ((), drifting_ended) = tokio::join!(ending, end_of(drifting));
         let closed = [
             ("reminders", reminding.end(CLOSE).await),
+            ("drift check", drifting_ended),
             ("event log", timeout(CLOSE, queues.close()).await.is_ok()),
             ("gateways", timeout(CLOSE, gateways.close()).await.is_ok()),
             ("peers", timeout(CLOSE, links.close()).await.is_ok()),
@@ -146,6 +170,14 @@ impl Process for Node {
         for (part, _) in closed.into_iter().filter(|(_, closed)| !closed) {
             tracing::warn!(part, "took too long to close");
         }
+    }
+}
+
+/// Ends the drift check, if there is one; whether it did so in time.
+async fn end_of(drifting: Option<Drifting>) -> bool {
+    match drifting {
+        Some(drifting) => drifting.end(CLOSE).await,
+        None => true,
     }
 }
 

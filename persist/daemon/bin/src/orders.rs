@@ -1,4 +1,5 @@
-//! `--replay-from`: queues that are read again before the process begins.
+//! What a process is ordered to do beside its keys: `--replay-from`, queues that are read again before it begins, and
+//! `--check-drift`, which it does instead of its work.
 
 use std::sync::Arc;
 
@@ -9,6 +10,9 @@ use ringway_store::ports::{Archive, LogOffset, LogQueue, LogReadError};
 
 /// The argument.
 pub(crate) const REPLAY: &str = "replay-from";
+
+/// The other one.
+pub(crate) const CHECK_DRIFT: &str = "check-drift";
 
 /// Every queue.
 const ALL: &str = "all";
@@ -24,13 +28,23 @@ pub(crate) struct Replay {
     from: Option<LogOffset>,
 }
 
-/// Reads the argument.
+/// What the arguments say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Orders {
+    /// Before anything else.
+    pub(crate) replays: Vec<Replay>,
+    /// Instead of anything else.
+    pub(crate) check_drift: bool,
+}
+
+/// Reads the arguments.
 ///
 /// # Errors
 /// One line that names it.
-pub(crate) fn orders(arguments: &ArgMatches) -> anyhow::Result<Vec<Replay>> {
+pub(crate) fn orders(arguments: &ArgMatches) -> anyhow::Result<Orders> {
     let given = arguments.get_many::<String>(REPLAY).into_iter().flatten();
-    given.map(|text| parse(text).with_context(|| format!("--{REPLAY} {text}"))).collect()
+    let replays = given.map(|text| parse(text).with_context(|| format!("--{REPLAY} {text}")));
+    Ok(Orders { replays: replays.collect::<anyhow::Result<_>>()?, check_drift: arguments.get_flag(CHECK_DRIFT) })
 }
 
 fn parse(text: &str) -> anyhow::Result<Replay> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use ringway_engine::limits::DRAIN_MS;
@@ -17,6 +17,8 @@ use tokio::time::timeout;
 use super::admin::Listener;
 use super::{Process, Surroundings};
 use crate::board::Board;
+use crate::otlp::Traces;
+use crate::otlp::limits::FLUSH;
 
 /// When the watchdog ends the process: some time before the promise of ten seconds is broken.
 const WATCHDOG: Duration = Duration::from_millis(DRAIN_MS - 150);
@@ -34,8 +36,19 @@ pub(super) async fn live<P: Process>(
     log: &Log,
 ) -> anyhow::Result<()> {
     let Signals { mut ends, mut hangup } = Signals::new().context("cannot listen to signals")?;
+    let done = tokio::select! {
+        done = P::errand(&config, &orders) => done?,
+        name = ends.next() => {
+            return Err(anyhow!("told to end by {name} before it was done"));
+        }
+    };
+    if done {
+        return Ok(());
+    }
     let board = Board::new();
-    let around = Surroundings { board, gateways: Arc::default(), archive: Arc::default(), requests: Arc::default() };
+    let (gateways, archive, requests) = (Arc::default(), Arc::default(), Arc::default());
+    let traces = Traces::new(P::NAME, P::otlp(&config));
+    let around = Surroundings { board, gateways, archive, requests, traces };
     let mut admin = Listener::start(P::admin(&config).listen, &around).await?;
     tracing::info!(admin = admin.url, version = env!("CARGO_PKG_VERSION"), "starting");
     let mut process = tokio::select! {
@@ -63,15 +76,19 @@ pub(super) async fn live<P: Process>(
     if let Err(error) = &outcome {
         tracing::error!(error = one_line(error), "a part has ended: draining");
     }
-    end::<P>(process, admin, ends, &around.board).await;
+    end::<P>(process, admin, ends, &around).await;
     outcome
 }
 
-async fn end<P: Process>(process: P, admin: Listener, ends: EndSignals, board: &Board) {
-    board.miss("process", "is draining");
+async fn end<P: Process>(process: P, admin: Listener, ends: EndSignals, around: &Surroundings) {
+    around.board.miss("process", "is draining");
     ends.end_at_the_next();
     start_watchdog(P::NAME, WATCHDOG);
+    let began = Instant::now();
     process.stop().await;
+    // A process that took all its time has none left for spans.
+    let left = WATCHDOG.saturating_sub(began.elapsed() + 2 * ADMIN_END);
+    around.traces.finish(FLUSH.min(left)).await;
     if timeout(ADMIN_END, admin.stop()).await.is_err() {
         tracing::debug!("requests to the admin listener were cut off");
     }

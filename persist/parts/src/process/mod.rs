@@ -30,6 +30,8 @@ use ringway_service::{command, log};
 use ringway_store::ports::{Archive, Gateways};
 
 use crate::board::Board;
+use crate::otlp::Traces;
+use crate::sections::Otlp;
 
 /// What a process that starts finds around it.
 pub struct Surroundings {
@@ -41,6 +43,8 @@ pub struct Surroundings {
     pub archive: Later<dyn Archive>,
     /// Counts requests of all its HTTP listeners.
     pub requests: Arc<RequestStats>,
+    /// Exports what its parts hand over, where that is configured.
+    pub traces: Traces,
 }
 
 /// What a binary is for.
@@ -58,6 +62,8 @@ pub trait Process: Sized {
     fn admin(config: &Self::Config) -> &Admin;
     /// The keys of its log.
     fn log(config: &Self::Config) -> &Log;
+    /// The keys of its traces.
+    fn otlp(config: &Self::Config) -> &Otlp;
 
     /// Reads its arguments beside the keys.
     ///
@@ -70,6 +76,15 @@ pub trait Process: Sized {
     /// # Errors
     /// What is missing and what to do about it.
     fn check_machine(config: &Self::Config) -> anyhow::Result<()>;
+
+    /// Does what it was ordered to instead of serving, before any listener is opened; true when that was all. A dropped
+    /// call leaves nothing that the next start would not find in order.
+    ///
+    /// # Errors
+    /// It could not be done.
+    fn errand(_config: &Self::Config, _orders: &Self::Orders) -> impl Future<Output = anyhow::Result<bool>> {
+        async { Ok(false) }
+    }
 
     /// Opens its parts, waiting for those that are away, and serves. A dropped call leaves nothing that the next start
     /// would not find in order.

@@ -4,6 +4,7 @@
 
 mod keys;
 mod mysql;
+mod otlp;
 mod redis;
 mod rocketmq;
 
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 
 pub use keys::{Peers, Tokens};
 pub use mysql::MySql;
+pub use otlp::Otlp;
 pub use redis::Redis;
 pub use rocketmq::RocketMq;
 

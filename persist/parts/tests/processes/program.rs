@@ -97,11 +97,29 @@ impl Program {
 
     /// Waits until it is ready; what stands in the ready line.
     pub(crate) fn ready(&mut self) -> Value {
+        self.says("ready")
+    }
+
+    /// Waits for its line on standard output; what stands in it under this name.
+    pub(crate) fn says(&mut self, name: &str) -> Value {
         let line = self.output.recv_timeout(LIMIT).unwrap_or_else(|_| {
             let _ = self.child.kill();
-            panic!("{} is not ready: {:#?}", self.name, self.log.try_iter().collect::<Vec<_>>())
+            panic!("{} does not say {name:?}: {:#?}", self.name, self.log.try_iter().collect::<Vec<_>>())
         });
-        serde_json::from_str::<Value>(&line).unwrap()["ready"].clone()
+        serde_json::from_str::<Value>(&line).unwrap()[name].clone()
+    }
+
+    /// Waits until it has ended by itself, and well.
+    pub(crate) fn ends(mut self) {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(began.elapsed() < LIMIT, "{} does not end: {:#?}", self.name, self.logged());
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(status.success(), "{}: {status}: {:#?}", self.name, self.logged());
     }
 
     /// Waits until it logs a line with this text; every line before it is an object too.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::deployment::{Deployment, get, wait_for, wait_until_ready_is};
+use crate::exported::Exported;
 use crate::program::{LIMIT, Program};
 
 /// Time for the last hop of a message to be told. Past it what is missing is named.
@@ -87,9 +88,11 @@ fn a_message_goes_from_gateway_to_gateway_and_into_the_archive_and_all_end_in_ti
     // The HTTP client asks for a TLS library even for plain requests; fails when another test chose it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let deployment = Deployment::new();
-    let mut gateways = [1, 2].map(|number| Program::start("ringway-gateway", &deployment.gateway(number)));
-    let mut persist = Program::start("ringway-persist", &deployment.persist("persist-1"));
-    let mut api = Program::start("ringway-api", &deployment.api());
+    let exported = Exported::start();
+    let start = |name: &str, arguments: Vec<String>| Program::start(name, &exported.added_to(arguments));
+    let mut gateways = [1, 2].map(|number| start("ringway-gateway", deployment.gateway(number)));
+    let mut persist = start("ringway-persist", deployment.persist("persist-1"));
+    let mut api = start("ringway-api", deployment.api());
     let ready: Vec<Value> = gateways.iter_mut().map(Program::ready).collect();
     let (of_persist, of_api) = (persist.ready(), api.ready());
     let address = |ready: &Value, name: &str| ready[name].as_str().unwrap().to_owned();
@@ -106,7 +109,7 @@ fn a_message_goes_from_gateway_to_gateway_and_into_the_archive_and_all_end_in_ti
     }
 
     let client = Api::new(&address(&of_api, "url")).unwrap();
-    block_on(async {
+    let msg_id = block_on(async {
         wait_until_located(&client, ready.iter().map(|ready| address(ready, "ws")).collect()).await;
         let alice = client.register("alice", "correct horse battery", "phone", "ios").await.unwrap();
         let bob = client.register("bob", "correct horse battery", "laptop", "linux").await.unwrap();
@@ -144,8 +147,10 @@ fn a_message_goes_from_gateway_to_gateway_and_into_the_archive_and_all_end_in_ti
         }
         reading.await.unwrap();
         reading_too.await.unwrap();
+        msg_id
     });
     api.stop();
     persist.stop();
     gateways.into_iter().for_each(Program::stop);
+    exported.check(msg_id, &["alice", "bob", "hello"]);
 }

@@ -6,11 +6,12 @@ use std::net::TcpListener;
 use ringway_redis::{RedisConfig, TlsFiles};
 use ringway_stack::{Folder, RedisOptions, RedisServer};
 use ringway_store::conformance::{routes, shared_state};
+use ringway_store::ports::Drift as _;
 
 use crate::harness::{Single, Sql};
 
 /// What the adapter needs, and nothing else: the line of the README.
-const RULES: [&str; 35] = [
+const RULES: [&str; 38] = [
     "resetkeys",
     "~im:*",
     "resetchannels",
@@ -22,6 +23,7 @@ const RULES: [&str; 35] = [
     "+cluster|info",
     "+eval",
     "+evalsha",
+    "+scan",
     "+time",
     "+get",
     "+set",
@@ -37,6 +39,7 @@ const RULES: [&str; 35] = [
     "+hgetall",
     "+hrandfield",
     "+lindex",
+    "+lrange",
     "+lset",
     "+lpop",
     "+rpush",
@@ -44,6 +47,7 @@ const RULES: [&str; 35] = [
     "+sadd",
     "+srem",
     "+scard",
+    "+sismember",
     "+smembers",
     "+srandmember",
 ];
@@ -64,6 +68,10 @@ async fn an_acl_user_with_the_rules_of_the_readme_suffices() {
     shared_state::cursors(single.sql.stores(&state)).await;
     routes::entries(&state.routes()).await;
     routes::nodes(&state.routes()).await;
+    let mut round = state.round();
+    while let Some(page) = round.next().await.unwrap() {
+        assert_eq!(page.repairs(), 0);
+    }
     let sql = Sql::new().await;
     let refused = sql.open(with("wrong")).await.unwrap_err().to_string();
     assert!(refused.contains("Auth") || refused.contains("WRONGPASS"), "{refused}");

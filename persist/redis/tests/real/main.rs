@@ -4,6 +4,7 @@
 mod access;
 mod cluster;
 mod conforms;
+mod drift;
 mod epochs;
 mod faults;
 mod harness;

@@ -6,6 +6,7 @@
 
 mod archive;
 mod directory;
+mod drift;
 mod epochs;
 mod event_log;
 mod gateways;
@@ -21,6 +22,7 @@ pub use archive::{Archive, ArchiveBatch, ArchivedMessage, CommitError, DeadLette
 pub use directory::{
     Account, Directory, DirectoryError, Group, LoginSession, Member, Membership, NewSession, OutboxEntry, Role,
 };
+pub use drift::{Drift, DriftKind, DriftRound, Drifted};
 pub use epochs::{Advanced, Epoch, Epochs, Start};
 pub use event_log::{AppendError, EventLog, LogOffset, LogQueue, LogReadError, LogRecord, NewRecord};
 pub use gateways::{Gateways, ServerMessage, Signal, SubmitError};

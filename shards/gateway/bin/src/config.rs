@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
-use ringway_parts::sections::{MySql, Peers, Redis, RocketMq, Tokens};
+use ringway_parts::sections::{MySql, Otlp, Peers, Redis, RocketMq, Tokens};
 use ringway_ring::proxy::TrustedPeers;
 use ringway_service::config::{Setting, Value};
 use ringway_service::sections::{Admin, Devices, Gateway, LARGEST, Log, Tls, check_ws_url, loopback};
@@ -59,6 +59,9 @@ settings! {
 
         /// This node's own journal, to which messages go while the event log is away.
         spool { spool: Spool = Spool::default(); }
+
+        /// OpenTelemetry: traces of a few messages, exported to a collector.
+        otlp { otlp: Otlp = Otlp::default(); }
 
         /// The admin listener.
         admin { admin: Admin = Admin::on(7481); }
@@ -165,6 +168,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
     config.mysql.check()?;
     config.rocketmq.check()?;
     ensure!(!config.spool.folder.as_os_str().is_empty(), "spool.folder is empty");
+    config.otlp.check()?;
     config.log.check()
 }
 
@@ -201,6 +205,7 @@ mod tests {
         check_refused(|config| config.mysql.url = "x".into(), "mysql.url");
         check_refused(|config| config.rocketmq.name_servers.clear(), "rocketmq.name_servers");
         check_refused(|config| config.spool.folder = PathBuf::new(), "spool.folder");
+        check_refused(|config| config.otlp.endpoint = "x".into(), "otlp.endpoint");
         check_refused(|config| config.log.level = "inof".into(), "log.level");
     }
 

@@ -16,6 +16,7 @@ use ringway_parts::board::Board;
 use ringway_parts::measures::event_log;
 use ringway_parts::probe::Probes;
 use ringway_parts::process::{Process, Surroundings};
+use ringway_parts::sections::Otlp;
 use ringway_parts::stores::Stores;
 use ringway_peer::{PeerKey, PeerLimits, PeerLinks, PeerServer};
 use ringway_rocketmq::{RocketError, RocketLog};
@@ -83,6 +84,10 @@ impl Process for Node {
         &config.log
     }
 
+    fn otlp(config: &Config) -> &Otlp {
+        &config.otlp
+    }
+
     fn orders(_arguments: &ArgMatches) -> anyhow::Result<()> {
         Ok(())
     }
@@ -121,6 +126,7 @@ impl Process for Node {
             routes: stores.routes.clone(),
             epochs: Arc::new(stores.database.clone()),
             links: Arc::clone(&links),
+            hops: around.traces.of_messages(board, &run.node)?,
         };
         let mut addresses = vec![("peer", cluster.peer.clone()), ("ws", plan::local_ws_url(config, ws.address))];
         let ports = Ports {

@@ -44,6 +44,7 @@ use ringway_engine::effect::SessionEffect;
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::snowflake::Snowflake;
 use ringway_engine::timer::Wheel;
+use ringway_hops::Hops;
 use ringway_ring::mailbox::{Inbox, Sender};
 use ringway_ring::runtime;
 use slab::Slab;
@@ -77,6 +78,8 @@ pub(crate) struct ShardParts {
     pub(crate) proxy_protocol: bool,
     /// How long a batch waits for those of other nodes below it; 0 when there are none.
     pub(crate) reorder_wait_ms: u64,
+    /// Where hops of traced messages are handed over.
+    pub(crate) hops: Option<Hops>,
     pub(crate) live: Arc<Live>,
     pub(crate) metrics: Arc<ShardMetrics>,
 }
@@ -156,7 +159,7 @@ pub(crate) async fn run(parts: ShardParts) {
         read_buffer: vec![0; READ_BUFFER_BYTES],
         spare: Vec::new(),
         effects: Vec::new(),
-        trace: TraceRing::new(),
+        trace: TraceRing::new(parts.hops.as_ref()),
         proxy_protocol,
         reorder_wait_ms: parts.reorder_wait_ms,
         holding: Vec::new(),

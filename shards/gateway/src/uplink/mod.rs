@@ -117,10 +117,11 @@ struct State {
 /// Runs the uplink until every shard is gone.
 pub(crate) async fn run(parts: UplinkParts) {
     let UplinkParts { ports, mut inbox, shards, mut requests, mut words, live, metrics, boot } = parts;
+    let hops = ports.cluster.as_ref().and_then(|cluster| cluster.hops.as_ref());
     let state = State {
         shards: shards.into_iter().map(Outbox::new).collect(),
         routes: Routes::default(),
-        trace: TraceRing::new(),
+        trace: TraceRing::new(hops),
         revoked: HashMap::default(),
         opening: HashSet::default(),
         server_messages: HashMap::default(),
