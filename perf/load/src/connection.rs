@@ -10,15 +10,16 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ringway_engine::packet::Format;
-use ringway_engine::packet::schema::{Command, Connect};
 use socket2::{Domain, Socket, Type};
 
-use crate::people::{DEVICE, Person};
-use crate::wire::{self, Packet, Unreadable, frames};
+use crate::people::Person;
+use crate::protocol::{OnPacket, Protocol, Session};
+use crate::wire::{Packet, Unreadable, frames};
 
 /// Connections from one source address; a server bounds them, and so do ports.
 pub(crate) const PER_ADDRESS: usize = 10_000;
+/// Source addresses that are tried for one connection.
+const SOURCES_MAX: u8 = 8;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a connection goes.
@@ -26,12 +27,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Target {
     /// Host and port.
     pub(crate) host: String,
-    /// Path.
+    /// Path, without its first slash; empty: the protocol's own.
     pub(crate) path: String,
     /// The same, resolved.
     pub(crate) address: SocketAddr,
-    /// Wire format.
-    pub(crate) format: Format,
+    /// What is spoken there.
+    pub(crate) protocol: &'static dyn Protocol,
 }
 
 /// How far it has come.
@@ -39,12 +40,25 @@ pub(crate) struct Target {
 pub(crate) enum Phase {
     /// The upgrade was asked for.
     Upgrading,
-    /// `connect` was sent.
+    /// Signing in.
     Authenticating,
     /// Packets go both ways.
     Ready,
     /// It is over.
     Closed,
+}
+
+/// Chooses the source address: 127.0.1.1, 127.0.2.1, …, every one of which is this machine. Where runs of a moment ago
+/// still hold all ports of one, 127.0.1.2 and so on.
+fn bind_source(socket: &Socket, index: usize) -> anyhow::Result<()> {
+    let block = u8::try_from(index / PER_ADDRESS + 1).context("too many source addresses")?;
+    let mut host = 1;
+    loop {
+        match socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, block, host), 0)).into()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && host < SOURCES_MAX => host += 1,
+            bound => return bound.context("source address"),
+        }
+    }
 }
 
 /// A connection.
@@ -62,8 +76,8 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// In the list of those to flush.
     pub(crate) dirty: bool,
-    /// Sent when the upgrade is granted.
-    connect: Vec<u8>,
+    protocol: &'static dyn Protocol,
+    session: Session,
 }
 
 impl Connection {
@@ -74,9 +88,7 @@ impl Connection {
     pub(crate) fn open(target: &Target, index: usize, person: &Person) -> anyhow::Result<Self> {
         let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, None).context("no socket")?;
         if target.address.is_ipv4() && target.address.ip().is_loopback() {
-            // 127.0.1.1, 127.0.2.1, …: every one of them is this machine.
-            let block = u8::try_from(index / PER_ADDRESS + 1).context("too many source addresses")?;
-            socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, block, 1), 0)).into()).context("source address")?;
+            bind_source(&socket, index)?;
         }
         let address = target.address;
         socket
@@ -84,22 +96,13 @@ impl Connection {
             .with_context(|| format!("cannot connect to {address}"))?;
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
+        let (path, subprotocol) = target.protocol.upgrade(&target.path, person);
+        let subprotocol = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
         let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: cmluZ3dheS1sb2FkLWtleQ==\r\nSec-WebSocket-Protocol: {}\r\n\r\n",
-            target.path,
+            "GET /{path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cmluZ3dheS1sb2FkLWtleQ==\r\n{subprotocol}\r\n",
             target.host,
-            target.format.subprotocol(),
         );
-        let connect = Connect {
-            token: person.token.clone(),
-            device: DEVICE.into(),
-            platform: "load".into(),
-            ..Connect::default()
-        };
-        let mut first = Vec::new();
-        let command = Command { id: 1, connect: Some(connect), ..Command::default() };
-        wire::append_command(target.format, &command, &mut first);
         Ok(Self {
             stream: socket.into(),
             phase: Phase::Upgrading,
@@ -108,7 +111,8 @@ impl Connection {
             partial: Vec::new(),
             blocked: false,
             dirty: false,
-            connect: first,
+            protocol: target.protocol,
+            session: Session::new(person.clone()),
         })
     }
 
@@ -153,31 +157,21 @@ impl Connection {
     ///
     /// # Errors
     /// Why the connection ends: refused, closed, or not the protocol.
-    pub(crate) fn take_in(
-        &mut self,
-        format: Format,
-        input: &[u8],
-        on: &mut dyn FnMut(&Packet<'_>, &mut Vec<u8>),
-    ) -> Result<(), String> {
+    pub(crate) fn take_in(&mut self, input: &[u8], on: &mut OnPacket<'_>) -> Result<(), String> {
         if self.partial.is_empty() {
-            let rest = self.take_bytes(format, input, on)?;
+            let rest = self.take_bytes(input, on)?;
             self.partial.extend_from_slice(rest);
         } else {
             let mut whole = std::mem::take(&mut self.partial);
             whole.extend_from_slice(input);
-            let kept = self.take_bytes(format, &whole, on)?.len();
+            let kept = self.take_bytes(&whole, on)?.len();
             whole.drain(..whole.len() - kept);
             self.partial = if whole.is_empty() { Vec::new() } else { whole };
         }
         Ok(())
     }
 
-    fn take_bytes<'a>(
-        &mut self,
-        format: Format,
-        mut input: &'a [u8],
-        on: &mut dyn FnMut(&Packet<'_>, &mut Vec<u8>),
-    ) -> Result<&'a [u8], String> {
+    fn take_bytes<'a>(&mut self, mut input: &'a [u8], on: &mut OnPacket<'_>) -> Result<&'a [u8], String> {
         if self.phase == Phase::Upgrading {
             let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(input) };
             let (head, rest) = input.split_at_checked(end + 4).unwrap_or((input, b""));
@@ -185,42 +179,37 @@ impl Connection {
                 let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
                 return Err(format!("upgrade refused: {}", String::from_utf8_lossy(line)));
             }
-            self.phase = Phase::Authenticating;
-            self.out.append(&mut std::mem::take(&mut self.connect));
+            let is_ready = self.protocol.begin(&mut self.session, &mut self.out);
+            self.phase = if is_ready { Phase::Ready } else { Phase::Authenticating };
             input = rest;
         }
         while let Some((frame, rest)) =
             frames::next(input).map_err(|Unreadable| "a frame no server sends".to_owned())?
         {
-            self.take_frame(format, &frame, on)?;
+            self.take_frame(&frame, on)?;
             input = rest;
         }
         Ok(input)
     }
 
-    fn take_frame(
-        &mut self,
-        format: Format,
-        frame: &frames::Frame<'_>,
-        on: &mut dyn FnMut(&Packet<'_>, &mut Vec<u8>),
-    ) -> Result<(), String> {
+    fn take_frame(&mut self, frame: &frames::Frame<'_>, on: &mut OnPacket<'_>) -> Result<(), String> {
         match frame.opcode {
             frames::PING => frames::append(&mut self.out, frames::PONG, frame.payload),
-            frames::PONG => {}
+            frames::PONG => on(&Packet::Pong, &mut self.out),
             frames::CLOSE => {
                 let (code, reason) = frame.payload.split_first_chunk::<2>().unwrap_or((&[0; 2], b""));
                 let code = u16::from_be_bytes(*code);
                 return Err(format!("closed by the server: {code} {}", String::from_utf8_lossy(reason)));
             }
-            opcode if opcode == frames::data_opcode(format) => {
-                let (phase, out) = (&mut self.phase, &mut self.out);
-                let read = wire::read(format, frame.payload, &mut |packet| {
+            frames::TEXT | frames::BINARY => {
+                let phase = &mut self.phase;
+                let on = &mut |packet: &Packet<'_>, out: &mut Vec<u8>| {
                     if matches!(packet, Packet::Connected) {
                         *phase = Phase::Ready;
                     }
                     on(packet, out);
-                });
-                return read.map_err(|Unreadable| "a packet that cannot be read".to_owned());
+                };
+                return self.protocol.take(&mut self.session, frame.payload, &mut self.out, on);
             }
             opcode => return Err(format!("a frame of opcode {opcode}")),
         }

@@ -11,10 +11,12 @@ mod machine;
 mod network;
 mod options;
 mod people;
+mod protocol;
 mod report;
 mod run;
 mod scenario;
 mod server;
+mod settings;
 mod traffic;
 mod wire;
 
@@ -24,21 +26,25 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use serde_json::json;
 
-use crate::options::Options;
-use crate::report::Verdict;
+use crate::options::{Arguments, Options};
 
 /// Exit code for arguments that cannot be served, as for those that cannot be read.
 const USAGE: u8 = 2;
+/// Exit code for a scenario that the server has nothing for.
+const CANNOT: u8 = 5;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    if let Err(error) = options.check() {
-        eprintln!("ringway-load: {error:#}");
-        return ExitCode::from(USAGE);
-    }
+    let options = match Arguments::parse().settle() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("ringway-load: {error:#}");
+            return ExitCode::from(USAGE);
+        }
+    };
     match measure(&options) {
-        Ok(verdict) => ExitCode::from(verdict.exit_code()),
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("ringway-load: {error:#}");
             ExitCode::FAILURE
@@ -46,16 +52,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(options: &Options) -> anyhow::Result<Verdict> {
+/// Runs the scenario and answers the exit code.
+fn measure(options: &Options) -> anyhow::Result<u8> {
+    if let Some(why) = options.protocol.cannot(options.scenario) {
+        eprintln!("ringway-load: cannot: {why}");
+        write(options, &json!({"scenario": options.scenario, "format": options.protocol.name(), "cannot": why}))?;
+        return Ok(CANNOT);
+    }
     // Else the kernel wakes this thread up to 50 µs late, to save power.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1)).context("timer slack")?;
     let report = scenario::run(options)?;
     eprint!("{}", report.summary());
-    let mut json = serde_json::to_string_pretty(&report)?;
+    write(options, &report)?;
+    Ok(report.verdict().exit_code())
+}
+
+fn write(options: &Options, figures: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut json = serde_json::to_string_pretty(figures)?;
     json.push('\n');
     match &options.json {
-        Some(file) => std::fs::write(file, json).with_context(|| format!("{}", file.display()))?,
-        None => std::io::stdout().write_all(json.as_bytes())?,
+        Some(file) => std::fs::write(file, json).with_context(|| format!("{}", file.display())),
+        None => Ok(std::io::stdout().write_all(json.as_bytes())?),
     }
-    Ok(report.verdict())
 }

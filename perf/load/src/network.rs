@@ -38,7 +38,8 @@ pub(crate) trait Handler {
 
 /// The connections; see the module's head.
 pub(crate) struct Network {
-    target: Target,
+    /// Taken in turn.
+    targets: Vec<Target>,
     epoll: OwnedFd,
     connections: Vec<Connection>,
     dirty: Vec<usize>,
@@ -52,9 +53,9 @@ impl Network {
     ///
     /// # Errors
     /// No epoll to be had.
-    pub(crate) fn new(target: Target) -> anyhow::Result<Self> {
+    pub(crate) fn new(targets: Vec<Target>) -> anyhow::Result<Self> {
         Ok(Self {
-            target,
+            targets,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::new(),
             dirty: Vec::new(),
@@ -95,7 +96,8 @@ impl Network {
 
     fn open(&mut self, person: &Person) -> anyhow::Result<()> {
         let index = self.connections.len();
-        let connection = Connection::open(&self.target, index, person)?;
+        let target = self.targets.get(index % self.targets.len().max(1)).context("there is nowhere to go")?;
+        let connection = Connection::open(target, index, person)?;
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)?;
         self.connections.push(connection);
@@ -196,7 +198,6 @@ impl Network {
     }
 
     fn read(&mut self, index: usize, handler: &mut impl Handler) {
-        let format = self.target.format;
         let Some(connection) = self.connections.get_mut(index) else { return };
         if connection.phase == Phase::Closed {
             return;
@@ -209,7 +210,7 @@ impl Network {
                 let read_ns = now_ns();
                 let input = self.buffer.get(..count).unwrap_or_default();
                 let on = &mut |packet: &Packet<'_>, out: &mut Vec<u8>| handler.packet(index, read_ns, packet, out);
-                let taken = connection.take_in(format, input, on);
+                let taken = connection.take_in(input, on);
                 handler.read_done(index, &mut connection.out);
                 taken.err()
             }

@@ -8,6 +8,8 @@ use ringway_engine::packet::Format;
 
 use crate::connection::Target;
 use crate::http::resolve;
+use crate::protocol::{self, Protocol, Speech};
+use crate::settings::{self, Settings};
 use crate::wire::body::{HEAD_BYTES, STREAMS_MAX};
 
 /// What is measured.
@@ -17,12 +19,26 @@ use crate::wire::body::{HEAD_BYTES, STREAMS_MAX};
 pub(crate) enum Scenario {
     /// Durable messages between pairs: journalled, numbered, acknowledged by the receiver
     RelayDurable,
-    /// Call signals between pairs: not stored
+    /// Messages between pairs that are not stored; of Ringway, call signals
     RelayTransient,
-    /// One sender and a group of members who acknowledge
+    /// One sender and a room of members; of Ringway, a group whose members acknowledge
     RoomFan,
+    /// The same with several messages in flight
+    RoomBurst,
     /// Authenticated devices that do nothing: memory of the server for each
     IdleMemory,
+}
+
+impl Scenario {
+    /// Whether pairs send.
+    pub(crate) fn is_relay(self) -> bool {
+        matches!(self, Self::RelayDurable | Self::RelayTransient)
+    }
+
+    /// Whether one sends to all.
+    pub(crate) fn is_room(self) -> bool {
+        matches!(self, Self::RoomFan | Self::RoomBurst)
+    }
 }
 
 /// A wire format.
@@ -49,98 +65,175 @@ impl From<Wire> for Format {
 /// figures are void. Exit code 4: something was lost, doubled, out of order or not what was sent.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ringway-load", version)]
-pub(crate) struct Options {
+pub(crate) struct Arguments {
     /// What to measure
-    pub(crate) scenario: Scenario,
-    /// The gateway
-    #[arg(long, value_name = "WS_URL", default_value = "ws://127.0.0.1:7400/v1/ws")]
-    pub(crate) url: String,
+    scenario: Scenario,
+    /// Whom it is measured on: Ringway, or a peer by what it speaks or by its name
+    #[arg(long, value_enum, default_value_t = Speech::Ringway)]
+    protocol: Speech,
+    /// The gateway, or the peer; several, separated by commas, take connections in turn: of two, one takes the senders
+    /// of the relay scenarios and the other their receivers
+    #[arg(long, value_name = "WS_URL", value_delimiter = ',', default_value = "ws://127.0.0.1:7400/v1/ws")]
+    url: Vec<String>,
     /// The HTTP API, for groups and, without --data, for users
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7480")]
-    pub(crate) api: String,
+    api: String,
     /// The admin listener, for the server's counters
     #[arg(long, value_name = "URL")]
-    pub(crate) admin: Option<String>,
+    admin: Option<String>,
     /// Process id of the server, for its processor time and memory
     #[arg(long, value_name = "PID")]
-    pub(crate) server_pid: Option<u32>,
+    server_pid: Option<u32>,
     /// The server's data folder: users and tokens are made there; without it they register by HTTP
     #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
+    data: Option<PathBuf>,
+    /// The scenario's figures under this name in perf/scenarios, instead of the plain ones
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
     /// Messages a second, all senders together
-    #[arg(long, value_name = "N", default_value_t = 1_000.0)]
-    pub(crate) rate: f64,
-    /// Instead of a rate: each sender keeps this many messages in flight (relay_durable, relay_transient)
+    #[arg(long, value_name = "N", conflicts_with = "inflight")]
+    rate: Option<f64>,
+    /// Instead of a rate: each sender keeps this many messages in flight (relay_durable, relay_transient, room_burst)
     #[arg(long, value_name = "W")]
-    pub(crate) inflight: Option<u64>,
-    /// Pairs of the relay scenarios [default: 50, or half of --connections]
+    inflight: Option<u64>,
+    /// Pairs of the relay scenarios [default: half of --connections]
     #[arg(long, value_name = "N", conflicts_with = "connections")]
-    pub(crate) pairs: Option<usize>,
+    pairs: Option<usize>,
     /// Connections: twice the pairs, the members of the room and their sender, or the idle devices
     /// [default: 100; idle_memory 1000]
     #[arg(long, value_name = "N")]
-    pub(crate) connections: Option<usize>,
-    /// Seconds that are measured; for idle_memory, seconds of rest before the memory is read
-    #[arg(long, value_name = "S", default_value_t = 10.0)]
-    pub(crate) seconds: f64,
-    /// Seconds of load before those that are measured
-    #[arg(long, value_name = "S", default_value_t = 2.0)]
-    pub(crate) warmup: f64,
-    /// Bytes of a message's body
-    #[arg(long, value_name = "BYTES", default_value_t = 128)]
-    pub(crate) payload: usize,
-    /// Receivers acknowledge at most this long after a delivery; 0: with each read [default: 0; room_fan 50]
+    connections: Option<usize>,
+    /// Seconds that are measured; for idle_memory, seconds of rest before the memory is read [default: 10]
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
+    /// Seconds of load before those that are measured [default: 2]
+    #[arg(long, value_name = "S")]
+    warmup: Option<f64>,
+    /// Bytes of a message's body [default: 128]
+    #[arg(long, value_name = "BYTES")]
+    payload: Option<usize>,
+    /// Receivers acknowledge at most this long after a delivery; 0: with each read [default: 0; rooms 50]
     #[arg(long, value_name = "MS")]
-    pub(crate) ack_ms: Option<u64>,
-    /// Wire format of all connections
+    ack_ms: Option<u64>,
+    /// Wire format of all connections to Ringway
     #[arg(long, value_enum, default_value_t = Wire::Protobuf)]
-    pub(crate) format: Wire,
+    format: Wire,
     /// Users are named PREFIX-0, PREFIX-1, …
     #[arg(long, value_name = "PREFIX", default_value = "load")]
-    pub(crate) prefix: String,
+    prefix: String,
     /// Write the figures there instead of to standard output
     #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What is to be run: the command line, and the scenario's file where that says nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// What is measured.
+    pub(crate) scenario: Scenario,
+    /// Whether that is Ringway, which has accounts and groups of ours.
+    pub(crate) is_ringway: bool,
+    /// How it is spoken to.
+    pub(crate) protocol: &'static dyn Protocol,
+    /// Where it is; connections go there in turn.
+    urls: Vec<String>,
+    /// Its HTTP API.
+    pub(crate) api: String,
+    /// Its counters.
+    pub(crate) admin: Option<String>,
+    /// Its process.
+    pub(crate) server_pid: Option<u32>,
+    /// Its data folder.
+    pub(crate) data: Option<PathBuf>,
+    /// Messages a second.
+    pub(crate) rate: f64,
+    /// Instead: messages in flight a sender.
+    pub(crate) inflight: Option<u64>,
+    /// Connections of the whole run.
+    pub(crate) connections: usize,
+    /// Seconds that are measured.
+    pub(crate) seconds: f64,
+    /// Seconds before those.
+    pub(crate) warmup: f64,
+    /// Bytes of a body.
+    pub(crate) payload: usize,
+    /// How long an acknowledgement may wait.
+    pub(crate) ack_ms: u64,
+    /// Begins the users' names.
+    pub(crate) prefix: String,
+    /// Where the figures go.
     pub(crate) json: Option<PathBuf>,
 }
 
+impl Arguments {
+    /// Fills in what was not said, and checks what clap cannot see.
+    ///
+    /// # Errors
+    /// Says which option is wrong.
+    pub(crate) fn settle(self) -> anyhow::Result<Options> {
+        let relay = self.scenario.is_relay();
+        ensure!(self.inflight.is_none() || self.scenario != Scenario::RoomFan, "--inflight: that is room_burst");
+        ensure!(self.rate.is_none() || self.scenario != Scenario::RoomBurst, "--rate: that is room_fan");
+        ensure!(self.pairs.is_none() || relay, "--pairs is for the relay scenarios; give --connections");
+        let said = Settings {
+            connections: self.pairs.map(|pairs| pairs * 2).or(self.connections),
+            rate: self.rate,
+            inflight: self.inflight,
+            seconds: self.seconds,
+            warmup: self.warmup,
+            payload: self.payload,
+            ack_ms: self.ack_ms,
+        };
+        let settings = settings::of(self.scenario, self.variant.as_deref())?.under(&said);
+        let options = Options {
+            scenario: self.scenario,
+            is_ringway: self.protocol == Speech::Ringway,
+            protocol: protocol::of(self.protocol, self.format.into(), self.scenario),
+            urls: self.url,
+            api: self.api,
+            admin: self.admin,
+            server_pid: self.server_pid,
+            data: self.data,
+            rate: settings.rate.unwrap_or(1_000.0),
+            inflight: settings.inflight,
+            connections: settings.connections.unwrap_or(100),
+            seconds: settings.seconds.unwrap_or(10.0),
+            warmup: settings.warmup.unwrap_or(2.0),
+            payload: settings.payload.unwrap_or(128),
+            ack_ms: settings.ack_ms.unwrap_or(0),
+            prefix: self.prefix,
+            json: self.json,
+        };
+        options.check()?;
+        Ok(options)
+    }
+}
+
 impl Options {
-    /// Connections of the whole run.
-    pub(crate) fn connections(&self) -> usize {
-        let default = if self.scenario == Scenario::IdleMemory { 1_000 } else { 100 };
-        self.pairs.map_or(self.connections.unwrap_or(default), |pairs| pairs * 2)
-    }
-
-    /// How long an acknowledgement may wait.
-    pub(crate) fn ack_ms(&self) -> u64 {
-        self.ack_ms.unwrap_or(if self.scenario == Scenario::RoomFan { 50 } else { 0 })
-    }
-
     /// Where connections go.
     ///
     /// # Errors
     /// Not a `ws://` URL.
-    pub(crate) fn target(&self) -> anyhow::Result<Target> {
-        let rest = self.url.strip_prefix("ws://").with_context(|| format!("{}: only ws:// is spoken", self.url))?;
-        let (host, path) = rest.split_once('/').unwrap_or((rest, "v1/ws"));
-        let address = resolve(host)?;
-        Ok(Target { host: host.to_owned(), path: format!("/{path}"), address, format: self.format.into() })
+    pub(crate) fn targets(&self) -> anyhow::Result<Vec<Target>> {
+        self.urls.iter().map(|url| self.target(url)).collect()
     }
 
-    /// What clap cannot see.
-    ///
-    /// # Errors
-    /// Says which option is wrong.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    fn target(&self, url: &str) -> anyhow::Result<Target> {
+        let rest = url.strip_prefix("ws://").with_context(|| format!("{url}: only ws:// is spoken"))?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let address = resolve(host)?;
+        Ok(Target { host: host.to_owned(), path: path.to_owned(), address, protocol: self.protocol })
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
         ensure!(self.payload >= HEAD_BYTES, "--payload: a body takes {HEAD_BYTES} bytes to be checked and timed");
         ensure!(self.payload <= 32 * 1024, "--payload: at most 32 KiB");
         ensure!(self.rate > 0.0 && self.rate <= 10_000_000.0, "--rate: above 0, at most ten million");
         ensure!((0.1..=86_400.0).contains(&self.seconds), "--seconds: from 0.1 to a day");
         ensure!((0.0..=3_600.0).contains(&self.warmup), "--warmup: from 0 to an hour");
         ensure!(self.inflight.is_none_or(|inflight| (1..=1_024).contains(&inflight)), "--inflight: from 1 to 1024");
-        let relay = matches!(self.scenario, Scenario::RelayDurable | Scenario::RelayTransient);
-        ensure!(self.inflight.is_none() || relay, "--inflight is for the relay scenarios");
-        ensure!(self.pairs.is_none() || relay, "--pairs is for the relay scenarios; give --connections");
-        let (connections, least) = (self.connections(), if self.scenario == Scenario::IdleMemory { 1 } else { 2 });
+        let least = if self.scenario == Scenario::IdleMemory { 1 } else { 2 };
+        let (connections, relay) = (self.connections, self.scenario.is_relay());
         ensure!(connections >= least && connections / 2 <= STREAMS_MAX, "--connections: at least {least}");
         ensure!(!relay || connections.is_multiple_of(2), "--connections: pairs take an even number");
         Ok(())

@@ -178,7 +178,7 @@ impl Report {
 
     /// Of idle devices.
     pub(crate) fn of_idle(options: &Options, idle: Idle, findings: Findings) -> Self {
-        let is_clean = findings.is_clean() && idle.answered == options.connections() as u64;
+        let is_clean = findings.is_clean() && idle.answered == options.connections as u64;
         let verdict = if is_clean { Verdict::Good } else { Verdict::Wrong };
         Self { memory: Some(idle), ..Self::new(options, verdict, findings) }
     }
@@ -187,8 +187,8 @@ impl Report {
         Self {
             scenario: options.scenario,
             verdict,
-            format: ringway_engine::packet::Format::from(options.format).subprotocol(),
-            connections: options.connections(),
+            format: options.protocol.name(),
+            connections: options.connections,
             command: command(),
             machine: Machine::here(),
             findings,
@@ -271,6 +271,9 @@ impl Load {
                 show(server.reads_per_delivery),
                 show(server.cores)
             )?;
+        }
+        if let Some(server) = self.server.as_ref().filter(|server| server.writes_per_delivery.is_some()) {
+            let show = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
             writeln!(
                 text,
                 "server: {} records a journal commit of {} µs, {} messages a hub batch",

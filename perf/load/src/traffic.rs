@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hdrhistogram::Histogram;
-use ringway_engine::packet::Format;
 
 use crate::check::{Checker, Findings};
 use crate::network::{Handler, Network};
+use crate::protocol::{Protocol, Route};
 use crate::wire::body::{Bodies, Reading, Stamp};
 use crate::wire::template::{FIRST_ID, Template};
-use crate::wire::{Message, Packet, append_ack};
+use crate::wire::{Message, Packet};
 
 /// Longest latency that is told apart, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 120_000_000_000;
@@ -58,7 +58,8 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Nothing sent yet.
-    pub(crate) fn new(connection: usize, template: Template, from: String, conv: String, receivers: u64) -> Self {
+    pub(crate) fn new(connection: usize, route: Route, receivers: u64) -> Self {
+        let Route { template, from, conv } = route;
         Self {
             connection,
             template,
@@ -110,7 +111,7 @@ pub(crate) struct Tally {
 /// All streams of a run; see the module's head.
 #[derive(Debug)]
 pub(crate) struct Traffic {
-    format: Format,
+    protocol: &'static dyn Protocol,
     bodies: Bodies,
     pub(crate) streams: Vec<Stream>,
     roles: Vec<Role>,
@@ -138,7 +139,7 @@ impl Traffic {
     /// # Errors
     /// No memory for histograms.
     pub(crate) fn new(
-        format: Format,
+        protocol: &'static dyn Protocol,
         bodies: Bodies,
         streams: Vec<Stream>,
         roles: Vec<Role>,
@@ -146,7 +147,7 @@ impl Traffic {
     ) -> anyhow::Result<Self> {
         let histogram = || Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3);
         Ok(Self {
-            format,
+            protocol,
             bodies,
             streams,
             checkers: roles.iter().map(|_| Checker::default()).collect(),
@@ -201,7 +202,7 @@ impl Traffic {
     pub(crate) fn send_last_acks(&self, network: &mut Network) {
         for stream in self.streams.iter().filter(|stream| stream.last_seq > 0) {
             if let Some(out) = network.out(stream.connection) {
-                append_ack(self.format, stream.conv.as_bytes(), stream.epoch, stream.last_seq, out);
+                self.protocol.append_ack(stream.conv.as_bytes(), stream.epoch, stream.last_seq, out);
             }
         }
     }
@@ -228,7 +229,7 @@ impl Traffic {
             && let Some(Role::Receiver(stream)) = self.roles.get(connection)
             && let Some(stream) = self.streams.get(*stream)
         {
-            append_ack(self.format, stream.conv.as_bytes(), epoch, seq, out);
+            self.protocol.append_ack(stream.conv.as_bytes(), epoch, seq, out);
         }
     }
 
@@ -275,14 +276,14 @@ impl Traffic {
                     Reading::Foreign => {}
                     _ => self.findings.leaked += 1,
                 }
-                return append_ack(self.format, message.conv, message.epoch, message.seq, out);
+                return self.protocol.append_ack(message.conv, message.epoch, message.seq, out);
             }
             None => return,
         };
         let Some(stream) = self.streams.get_mut(index) else { return };
         if message.conv != stream.conv.as_bytes() {
             self.findings.leaked += u64::from(reading != Reading::Foreign);
-            append_ack(self.format, message.conv, message.epoch, message.seq, out);
+            self.protocol.append_ack(message.conv, message.epoch, message.seq, out);
             return;
         }
         stream.epoch = message.epoch;

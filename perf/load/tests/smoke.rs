@@ -97,6 +97,10 @@ fn every_scenario_runs_against_a_real_server_and_finds_nothing_wrong() {
         let room = ["--data", data, "--rate", "50", "--connections", "41", "--format", format];
         let figures = server.check("room_fan", &room);
         assert!(figures["delivered"].as_u64().unwrap() > 40 * 10, "{figures}");
+        let burst = ["--data", data, "--connections", "41", "--format", format];
+        let figures = server.check("room_burst", &burst);
+        assert_eq!(figures["inflight"], 8, "{figures}");
+        assert!(figures["delivered"].as_u64().unwrap() > 40 * 8, "{figures}");
     }
     let figures = server.check("relay_durable", &["--data", data, "--inflight", "4", "--pairs", "4"]);
     assert!(figures["delivered"].as_u64().unwrap() > 100, "{figures}");
@@ -104,7 +108,7 @@ fn every_scenario_runs_against_a_real_server_and_finds_nothing_wrong() {
     assert_eq!(figures["memory"]["answered"], 50);
     // Without the data folder the users register by HTTP.
     server.check("relay_durable", &["--rate", "100", "--pairs", "1", "--prefix", "registered"]);
-    server.check("relay_durable", &["--rate", "100", "--pairs", "1", "--prefix", "registered"]);
+    server.check("room_fan", &["--connections", "5", "--prefix", "registered"]);
 }
 
 #[test]
@@ -122,4 +126,7 @@ fn a_server_that_is_not_there_and_wrong_arguments_are_told() {
     check(&["room_fan", "--inflight", "4"], 2, "--inflight");
     check(&["relay_durable", "--connections", "3"], 2, "--connections");
     check(&["nothing"], 2, "idle_memory");
+    check(&["room_burst", "--rate", "4"], 2, "--rate");
+    check(&["room_fan", "--variant", "none"], 2, "10000");
+    check(&["relay_durable", "--protocol", "bun"], 5, "cannot: ");
 }

@@ -4,18 +4,15 @@
 //! answered meanwhile; at the end every device asks for a `pong`, so that none counts that is not alive.
 
 use anyhow::Context as _;
-use ringway_engine::packet::Format;
-use ringway_engine::packet::schema::{Command, Empty};
 
 use crate::check::Findings;
 use crate::clock::{now_ns, seconds};
-use crate::http::Http;
 use crate::network::{Handler, Network};
 use crate::options::Options;
-use crate::people;
+use crate::protocol::Protocol;
 use crate::report::{Idle, Report};
 use crate::server::Memory;
-use crate::wire::{Packet, append_command};
+use crate::wire::Packet;
 
 /// Everybody has answered by then, or does not.
 const ANSWER_S_MAX: f64 = 10.0;
@@ -49,11 +46,10 @@ impl Handler for Devices {
 /// See [`super::run`]; the server's process id is needed.
 pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
     let pid = options.server_pid.context("idle_memory needs --server-pid, whose memory it reads")?;
-    let api = Http::new(&options.api)?;
-    let people = people::prepare(&options.prefix, options.connections(), options.data.as_deref(), &api)?;
+    let people = super::people(options)?;
     let (first, others) = people.split_at_checked(1).context("at least one device")?;
     let mut devices = Devices::default();
-    let mut network = Network::new(options.target()?)?;
+    let mut network = Network::new(options.targets()?)?;
     network.dial(first, &mut devices)?;
     rest(&mut network, &mut devices, SETTLE_S)?;
     let before = Memory::of(pid)?;
@@ -62,7 +58,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
     let connect_s = (now_ns() - began) as f64 / 1e9;
     rest(&mut network, &mut devices, options.seconds)?;
     let after = Memory::of(pid)?;
-    ask(&mut network, &mut devices, Format::from(options.format), people.len())?;
+    ask(&mut network, &mut devices, options.protocol, people.len())?;
     let idle = Idle {
         before,
         after,
@@ -81,10 +77,10 @@ fn rest(network: &mut Network, devices: &mut Devices, rest_s: f64) -> anyhow::Re
     Ok(())
 }
 
-fn ask(network: &mut Network, devices: &mut Devices, format: Format, count: usize) -> anyhow::Result<()> {
+fn ask(network: &mut Network, devices: &mut Devices, protocol: &dyn Protocol, count: usize) -> anyhow::Result<()> {
     for connection in 0..count {
         if let Some(out) = network.out(connection) {
-            append_command(format, &Command { id: 2, ping: Some(Empty {}), ..Command::default() }, out);
+            protocol.append_ping(out);
         }
     }
     network.flush(devices);

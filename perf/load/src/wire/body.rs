@@ -82,3 +82,24 @@ fn digits(text: &[u8], radix: u32) -> Option<u64> {
     text.iter()
         .try_fold(0, |value, byte| Some(value * u64::from(radix) + u64::from(char::from(*byte).to_digit(radix)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_body_is_corrupt_and_another_runs_is_foreign() {
+        let bodies = Bodies::new(1, 128);
+        let body = bodies.blank(3).into_bytes();
+        assert!(matches!(bodies.read(&body, None), Reading::Ours(_)));
+        assert_eq!(bodies.read(&body, Some(b"another id")), Reading::Corrupt);
+        for at in 8..body.len() {
+            let mut changed = body.clone();
+            changed[at] = b'?';
+            assert_eq!(bodies.read(&changed, None), Reading::Corrupt, "byte {at}");
+        }
+        assert_eq!(bodies.read(&body[..100], None), Reading::Corrupt);
+        assert_eq!(Bodies::new(2, 128).read(&body, None), Reading::Foreign);
+        assert_eq!(bodies.read(b"{}", None), Reading::Foreign);
+    }
+}

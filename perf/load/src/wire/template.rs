@@ -1,10 +1,8 @@
 //! A send that is encoded once; for each message only its id, serial and time are patched, under the mask.
 
 use anyhow::{Context as _, ensure};
-use ringway_engine::packet::schema::{Command, Send, Signal, Target};
-use ringway_engine::packet::{Format, encode_command};
 
-use super::body::{Bodies, MARK_BYTES};
+use super::body::MARK_BYTES;
 use super::frames::{self, MASK};
 
 /// Command ids begin here, so that they have one width: 11 digits, or 6 bytes of varint.
@@ -13,74 +11,72 @@ const SERIAL_AT: usize = MARK_BYTES - SERIAL_DIGITS;
 const SERIAL_DIGITS: usize = 10;
 const TIME_DIGITS: usize = 16;
 
+/// How a command's id is written, if it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Id {
+    /// It has none.
+    None,
+    /// Eleven digits.
+    Decimal,
+    /// Six bytes.
+    Varint,
+}
+
 /// A masked frame with places to patch.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     frame: Vec<u8>,
     /// Where the payload begins.
     payload: usize,
-    format: Format,
+    form: Id,
     /// Places in the payload.
     id: usize,
-    serials: [usize; 2],
+    serials: Vec<usize>,
     time: usize,
 }
 
 impl Template {
-    /// A durable message.
+    /// Of a payload that holds [`FIRST_ID`], in the form given, and one or more times the mark, at last before the
+    /// body's time.
     ///
     /// # Errors
-    /// The encoded command does not hold its fields where they can be patched.
-    pub(crate) fn message(format: Format, bodies: &Bodies, stream: usize, to: Target) -> anyhow::Result<Self> {
-        let send = Send {
-            to: Some(to),
-            client_msg_id: bodies.mark(stream),
-            kind: "text".into(),
-            body: bodies.blank(stream),
-            ..Send::default()
+    /// The payload does not hold its fields where they can be patched.
+    pub(crate) fn new(opcode: u8, payload: &[u8], mark: &str, form: Id) -> anyhow::Result<Self> {
+        let id = match form {
+            Id::None => Some(0),
+            Id::Decimal => places(payload, FIRST_ID.to_string().as_bytes()).first().copied(),
+            Id::Varint => places(payload, &varint(FIRST_ID)).first().copied(),
         };
-        Self::new(format, &bodies.mark(stream), &Command { id: FIRST_ID, send: Some(send), ..Command::default() })
-    }
-
-    /// A call signal.
-    ///
-    /// # Errors
-    /// As [`Template::message`].
-    pub(crate) fn signal(format: Format, bodies: &Bodies, stream: usize, to: Target) -> anyhow::Result<Self> {
-        let (call, body) = (bodies.mark(stream), bodies.blank(stream));
-        let signal = Signal { to: Some(to), call, body, ..Signal::default() };
-        Self::new(format, &bodies.mark(stream), &Command { id: FIRST_ID, signal: Some(signal), ..Command::default() })
-    }
-
-    fn new(format: Format, mark: &str, command: &Command) -> anyhow::Result<Self> {
-        let mut payload = Vec::new();
-        encode_command(format, command, &mut payload);
-        let id = match format {
-            Format::Json => places(&payload, FIRST_ID.to_string().as_bytes()),
-            Format::Protobuf => places(&payload, &varint(FIRST_ID)),
-        };
-        let marks = places(&payload, mark.as_bytes());
-        let [first, last] = <[usize; 2]>::try_from(marks).ok().context("a prepared send holds its mark twice")?;
-        let id = *id.first().context("a prepared send holds its id")?;
-        // The body comes last in both formats, and its time right behind its mark.
-        let time = last + MARK_BYTES;
+        let id = id.context("a prepared send holds its id")?;
+        let marks = places(payload, mark.as_bytes());
+        // The body comes last everywhere, and its time right behind its mark.
+        let time = marks.last().context("a prepared send holds its mark")? + MARK_BYTES;
         ensure!(payload.get(time..time + TIME_DIGITS) == Some(b"0000000000000000"), "a prepared send holds its time");
         let mut frame = Vec::new();
-        frames::append(&mut frame, frames::data_opcode(format), &payload);
+        frames::append(&mut frame, opcode, payload);
         let at = frame.len() - payload.len();
-        Ok(Self { frame, payload: at, format, id, serials: [first + SERIAL_AT, last + SERIAL_AT], time })
+        Ok(Self { frame, payload: at, form, id, serials: marks.iter().map(|mark| mark + SERIAL_AT).collect(), time })
+    }
+
+    /// The same with another frame behind it, which is never changed.
+    pub(crate) fn followed_by(mut self, opcode: u8, payload: &[u8]) -> Self {
+        frames::append(&mut self.frame, opcode, payload);
+        self
     }
 
     /// Appends the frame of one message.
     pub(crate) fn append(&mut self, serial: u64, intended_ns: u64, out: &mut Vec<u8>) {
         let id = FIRST_ID + serial;
-        match self.format {
-            Format::Json => self.patch(self.id, &decimal::<11>(id)),
-            Format::Protobuf => self.patch(self.id, &varint(id)),
+        match self.form {
+            Id::None => {}
+            Id::Decimal => self.patch(self.id, &decimal::<11>(id)),
+            Id::Varint => self.patch(self.id, &varint(id)),
         }
         let digits = decimal::<SERIAL_DIGITS>(serial);
-        for at in self.serials {
-            self.patch(at, &digits);
+        for place in 0..self.serials.len() {
+            if let Some(at) = self.serials.get(place).copied() {
+                self.patch(at, &digits);
+            }
         }
         let mut time = [0; TIME_DIGITS];
         for (digit, shift) in time.iter_mut().zip((0..64).step_by(4).rev()) {
@@ -129,71 +125,27 @@ fn places(haystack: &[u8], needle: &[u8]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use ringway_engine::packet::{Request, decode_commands};
-    use ringway_engine::websocket::{Decoder, Incoming};
-
-    use super::super::body::{Reading, Stamp};
+    use super::super::body::{Bodies, Reading, Stamp};
     use super::*;
 
-    fn check(format: Format, template: &mut Template, serial: u64, intended_ns: u64, bodies: &Bodies) {
-        let mut frame = Vec::new();
-        template.append(serial, intended_ns, &mut frame);
-        let mut seen = 0;
-        let on = &mut |incoming: Incoming<'_>| {
-            let payload = match incoming {
-                Incoming::Text(text) => text.as_bytes(),
-                Incoming::Binary(bytes) => bytes,
-                other => panic!("{other:?}"),
-            };
-            decode_commands(format, payload, &mut |command| {
-                let (id, request) = command.unwrap();
-                assert_eq!(id, FIRST_ID + serial);
-                let (mark, body) = match request {
-                    Request::Send(send) => (send.client_msg_id, send.body),
-                    Request::Signal(signal) => (signal.call, signal.body),
-                    other => panic!("{other:?}"),
-                };
-                assert_eq!(body.len(), 128);
-                let stamp = Stamp { stream: 7, serial, intended_ns };
-                assert_eq!(bodies.read(body.as_bytes(), Some(mark.as_bytes())), Reading::Ours(stamp));
-                seen += 1;
-            })
-            .unwrap();
-            std::ops::ControlFlow::Continue(())
-        };
-        Decoder::new().feed(&mut frame, 0, on).unwrap();
-        assert_eq!(seen, 1);
+    fn unmasked(frame: &[u8]) -> Vec<u8> {
+        frame.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
     }
 
     #[test]
-    fn a_patched_frame_is_the_command_that_was_meant() {
-        let bodies = Bodies::new(0xfeed_beef, 128);
-        for format in Format::ALL {
-            let to = || Target { user: "b".into(), ..Target::default() };
-            for mut template in [
-                Template::message(format, &bodies, 7, to()).unwrap(),
-                Template::signal(format, &bodies, 7, to()).unwrap(),
-            ] {
-                for (serial, time) in [(0, 0), (1, 0xdead_beef_0123), (9_999_999_999, u64::MAX), (42, 7)] {
-                    check(format, &mut template, serial, time, &bodies);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_changed_body_is_corrupt_and_another_runs_is_foreign() {
-        let bodies = Bodies::new(1, 128);
-        let body = bodies.blank(3).into_bytes();
-        assert!(matches!(bodies.read(&body, None), Reading::Ours(_)));
-        assert_eq!(bodies.read(&body, Some(b"another id")), Reading::Corrupt);
-        for at in 8..body.len() {
-            let mut changed = body.clone();
-            changed[at] = b'?';
-            assert_eq!(bodies.read(&changed, None), Reading::Corrupt, "byte {at}");
-        }
-        assert_eq!(bodies.read(&body[..100], None), Reading::Corrupt);
-        assert_eq!(Bodies::new(2, 128).read(&body, None), Reading::Foreign);
-        assert_eq!(bodies.read(b"{}", None), Reading::Foreign);
+    fn serial_time_and_id_are_patched_and_what_follows_stays() {
+        let bodies = Bodies::new(1, 60);
+        let payload = format!("{FIRST_ID} {}", bodies.blank(3));
+        let template = Template::new(frames::TEXT, payload.as_bytes(), &bodies.mark(3), Id::Decimal).unwrap();
+        let mut template = template.followed_by(frames::TEXT, b"and");
+        let mut out = Vec::new();
+        template.append(7, 99, &mut out);
+        let (text, last) = out.split_at(6 + payload.len());
+        let text = unmasked(&text[6..]);
+        assert_eq!(text[..12], *format!("{} ", FIRST_ID + 7).as_bytes());
+        let stamp = Stamp { stream: 3, serial: 7, intended_ns: 99 };
+        assert_eq!(bodies.read(&text[12..], None), Reading::Ours(stamp));
+        assert_eq!(unmasked(&last[6..]), b"and");
+        assert!(Template::new(frames::TEXT, b"nothing", &bodies.mark(3), Id::None).is_err());
     }
 }

@@ -1,0 +1,50 @@
+//! nchan: a channel has a WebSocket to publish by, `/pub/NAME`, and one to receive by, `/sub/NAME`. Each publication
+//! is answered with a status, which says nothing that could be checked.
+
+use super::{Letter, NOTHING_STORED, OnPacket, Protocol, Route, Session};
+use crate::options::Scenario;
+use crate::people::Person;
+use crate::wire::template::{Id, Template};
+use crate::wire::{Packet, frames};
+
+/// See the module's head.
+#[derive(Debug)]
+pub(super) struct Nchan;
+
+impl Protocol for Nchan {
+    fn name(&self) -> &'static str {
+        "nchan"
+    }
+
+    fn cannot(&self, scenario: Scenario) -> Option<&'static str> {
+        (scenario == Scenario::RelayDurable).then_some(NOTHING_STORED)
+    }
+
+    fn upgrade(&self, path: &str, person: &Person) -> (String, Option<&'static str>) {
+        let way = if person.sends { "pub" } else { "sub" };
+        (format!("{path}{way}/{}", person.channel), None)
+    }
+
+    fn begin(&self, _session: &mut Session, _out: &mut Vec<u8>) -> bool {
+        true
+    }
+
+    fn take(
+        &self,
+        session: &mut Session,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+        on: &mut OnPacket<'_>,
+    ) -> Result<(), String> {
+        let packet = if session.person.sends { Packet::Other } else { Packet::Signal { from: b"", body: payload } };
+        on(&packet, out);
+        Ok(())
+    }
+
+    fn route(&self, letter: &Letter<'_>) -> anyhow::Result<Route> {
+        let mark = letter.bodies.mark(letter.stream);
+        let body = letter.bodies.blank(letter.stream).into_bytes();
+        let template = Template::new(frames::BINARY, &body, &mark, Id::None)?;
+        Ok(Route { template, from: String::new(), conv: String::new() })
+    }
+}

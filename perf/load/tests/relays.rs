@@ -1,0 +1,152 @@
+//! Every scenario against the floors, the relays on libraries and the peers that are installed: what is counted and
+//! checked, never how fast it went.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// Exit codes that find nothing wrong: the figures count, or the generator lagged, which a busy machine excuses.
+const FINE: [i32; 2] = [0, 3];
+/// The server has nothing for the scenario.
+const CANNOT: i32 = 5;
+
+/// Runs a scenario shortly and gives its exit code and figures.
+fn load(scenario: &str, protocol: &str, url: &str, pid: u32, arguments: &[&str]) -> (i32, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("figures.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_ringway-load"))
+        .args([scenario, "--protocol", protocol, "--url", url, "--api", &url.replacen("ws", "http", 1)])
+        .args(["--server-pid", &pid.to_string(), "--warmup", "0.1", "--seconds", "0.7", "--payload", "100"])
+        .args(arguments)
+        .args(["--json".as_ref(), json.as_os_str()])
+        .output()
+        .unwrap();
+    let (code, told) = (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(FINE.contains(&code) || code == CANNOT, "{protocol} {scenario} {arguments:?}: {code}\n{told}");
+    (code, serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap())
+}
+
+/// Messages go between two and to all of a room, each once, whole and in order; what cannot be done is told.
+fn check(protocol: &str, url: &str, pid: u32, scenarios: &[&str]) {
+    let check = |scenario: &str, arguments: &[&str], delivered: u64| {
+        let (code, figures) = load(scenario, protocol, url, pid, arguments);
+        if !scenarios.contains(&scenario) {
+            assert_eq!(code, CANNOT, "{protocol} {scenario}: {figures}");
+            assert!(figures["cannot"].is_string(), "{figures}");
+            return;
+        }
+        assert!(FINE.contains(&code), "{protocol} {scenario}: {figures}");
+        assert_eq!(figures["findings"]["lost"], 0, "{figures}");
+        assert!(figures["delivered"].as_u64().unwrap() >= delivered, "{protocol} {scenario}: {figures}");
+    };
+    check("relay_transient", &["--pairs", "4", "--rate", "200"], 100);
+    check("room_fan", &["--connections", "31", "--rate", "30"], 30 * 10);
+    check("room_burst", &["--connections", "31", "--inflight", "4"], 30 * 4);
+    check("relay_durable", &["--pairs", "2", "--inflight", "1"], 2);
+    let (_, figures) = load("idle_memory", protocol, url, pid, &["--connections", "20"]);
+    assert_eq!(figures["memory"]["answered"], 20, "{protocol}: {figures}");
+}
+
+/// What serves messages that are not stored.
+const RELAYS: &[&str] = &["relay_transient", "room_fan", "room_burst"];
+
+/// A relay of `perf/peers/floors` on a free port; killed when dropped.
+struct Relay(Child);
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The folder of the relays' programs, built when they are not there or not up to date.
+fn relays() -> PathBuf {
+    let folder = Path::new(env!("CARGO_BIN_EXE_ringway-load")).parent().unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "-p", "ringway-floors", "--bins", "--target-dir"]);
+    build.arg(folder.parent().unwrap());
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().unwrap().success());
+    folder.to_owned()
+}
+
+#[test]
+fn floors_and_relays_carry_everything_once_and_in_order() {
+    let folder = relays();
+    std::thread::scope(|scope| {
+        for program in ["floor_uring", "floor_epoll", "relay_tungstenite", "relay_fastwebsockets"] {
+            let program = folder.join(program);
+            scope.spawn(move || {
+                let mut relay = Relay(Command::new(program).arg("0").stdout(Stdio::piped()).spawn().unwrap());
+                let mut line = String::new();
+                BufReader::new(relay.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+                let ready: Value = serde_json::from_str(&line).unwrap();
+                check("floor", ready["ready"]["ws"].as_str().unwrap(), relay.0.id(), RELAYS);
+            });
+        }
+    });
+}
+
+/// A peer in a folder of its own; stopped when dropped.
+struct Peer {
+    name: &'static str,
+    folder: tempfile::TempDir,
+}
+
+impl Peer {
+    fn script(name: &str) -> Command {
+        let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/peer"));
+        script.arg(name);
+        script
+    }
+
+    /// Starts it at a port; `None`: it is not installed.
+    fn start(name: &'static str, port: u16) -> Option<Self> {
+        let peer = Self { name, folder: tempfile::tempdir().unwrap() };
+        let mut start = Self::script(name);
+        let output = start.arg("start").arg(peer.folder.path()).arg(port.to_string()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || told.contains("is not installed"), "{name}: {told}");
+        output.status.success().then_some(peer)
+    }
+
+    fn pid(&self) -> u32 {
+        std::fs::read_to_string(self.folder.path().join("pid")).unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = Self::script(self.name).arg("stop").arg(self.folder.path()).status();
+    }
+}
+
+#[test]
+fn the_peers_that_are_installed_carry_everything_once_and_in_order() {
+    let all: &[&str] = &["relay_transient", "room_fan", "room_burst", "relay_durable"];
+    let peers: [(&str, &[&str]); 5] = [
+        ("bun", RELAYS),
+        ("nats", all),
+        ("nchan", RELAYS),
+        ("centrifuge", RELAYS),
+        ("ejabberd", &["relay_transient", "relay_durable"]),
+    ];
+    std::thread::scope(|scope| {
+        for (name, scenarios) in peers {
+            scope.spawn(move || {
+                let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+                match Peer::start(name, port) {
+                    Some(peer) => check(name, &format!("ws://127.0.0.1:{port}"), peer.pid(), scenarios),
+                    None => println!("{name} is not installed: passed over"),
+                }
+            });
+        }
+    });
+}
