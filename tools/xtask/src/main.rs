@@ -9,6 +9,7 @@
 
 mod cluster;
 mod outcome;
+mod perf;
 mod process;
 mod stack;
 mod steps;
@@ -16,6 +17,7 @@ mod style;
 mod tools;
 mod workplace;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -48,6 +50,13 @@ enum Chore {
         #[arg(value_enum, value_name = "STEP")]
         steps: Vec<Step>,
     },
+    /// Measure a scenario on Ringway, the kernel's floor and peers; `perf --help` tells how
+    #[command(disable_help_flag = true)]
+    Perf {
+        /// What `ringway-perf` is told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Ringway's production processes over the real servers
     Cluster {
         #[command(subcommand)]
@@ -63,6 +72,7 @@ enum Chore {
 fn main() -> ExitCode {
     let ended = match Arguments::parse().chore {
         Chore::Test { steps } => test(&steps),
+        Chore::Perf { arguments } => perf::run(&arguments),
         Chore::Cluster { verb } => cluster::run(&verb).map(|()| true),
         Chore::Stack { verb } => stack::run(&verb).map(|()| true),
     };

@@ -1,0 +1,152 @@
+//! Flame graphs: stacks by `perf`, sampled on the processor's clock, folded and drawn by inferno.
+//!
+//! `perf` needs root or `kernel.perf_event_paranoid` of 1 or less. Stacks are walked by frame pointers, so the server is
+//! built with them. One graph is of the whole process, one of each thread: a shard is a thread.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use inferno::collapse::Collapse as _;
+use inferno::collapse::perf::{Folder, Options as FoldOptions};
+use inferno::differential;
+use inferno::flamegraph::{self, Options as DrawOptions};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Samples a second of each thread: no divisor of a timer's rate.
+const SAMPLES_PER_S: &str = "499";
+/// Threads with a smaller share of the samples get no graph of their own.
+const SHARE_MIN: f64 = 0.01;
+
+/// A drawn graph.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    /// What it shows.
+    pub(crate) title: String,
+    /// A document that stands for itself.
+    pub(crate) svg: String,
+    /// The stacks that it is drawn from, folded: a line a stack, its frames, and how many samples.
+    pub(crate) folded: String,
+}
+
+/// `perf` at work.
+pub(crate) struct Recording {
+    perf: Child,
+    folder: TempDir,
+}
+
+impl Recording {
+    /// Begins to sample a process and the threads that it starts.
+    ///
+    /// # Errors
+    /// `perf` is not to be had.
+    pub(crate) fn start(pid: u32) -> Result<Self> {
+        let folder = TempDir::new().context("no temporary folder")?;
+        let data = folder.path().join("perf.data");
+        let mut perf = Command::new("perf");
+        perf.args(["record", "--quiet", "--event", "cpu-clock", "--freq", SAMPLES_PER_S, "--call-graph", "fp"]);
+        perf.args(["--pid", &pid.to_string(), "--output"]).arg(data).stdin(Stdio::null()).stdout(Stdio::null());
+        let perf = perf.spawn().context("perf is missing: install Debian's linux-perf, or your system's package")?;
+        Ok(Self { perf, folder })
+    }
+
+    /// Ends, and draws what was sampled.
+    ///
+    /// # Errors
+    /// `perf` was not allowed to sample, or its data cannot be read.
+    pub(crate) fn finish(mut self, name: &str) -> Result<Vec<Graph>> {
+        let pid = i32::try_from(self.perf.id()).ok().and_then(Pid::from_raw).context("no process id")?;
+        // When it has ended by itself, what it wrote tells why.
+        let _ = kill_process(pid, Signal::INT);
+        self.perf.wait()?;
+        let folded = self.fold().context(
+            "perf has no stacks: it needs root, or kernel.perf_event_paranoid of 1 or less (0 for a process of another user)",
+        )?;
+        let mut graphs = vec![draw(format!("{name}: whole process"), folded.clone())?];
+        let all = samples(&folded).max(1);
+        for (thread, lines) in by_thread(&folded) {
+            if samples(&lines) as f64 / all as f64 >= SHARE_MIN {
+                graphs.push(draw(format!("{name}: thread {thread}"), lines)?);
+            }
+        }
+        Ok(graphs)
+    }
+
+    fn fold(&self) -> Result<String> {
+        let data: PathBuf = self.folder.path().join("perf.data");
+        let script = Command::new("perf").args(["script", "--no-inline", "--input"]).arg(data).output()?;
+        ensure!(script.status.success(), "perf script: {}", String::from_utf8_lossy(&script.stderr).trim());
+        let mut folded = Vec::new();
+        Folder::from(FoldOptions::default()).collapse(script.stdout.as_slice(), &mut folded)?;
+        let folded = String::from_utf8(folded)?;
+        ensure!(!folded.is_empty(), "no samples");
+        Ok(folded)
+    }
+}
+
+/// Draws folded stacks.
+fn draw(title: String, folded: String) -> Result<Graph> {
+    let mut svg = Vec::new();
+    flamegraph::from_lines(&mut settings(&title), folded.lines(), &mut svg)?;
+    Ok(Graph { title, svg: String::from_utf8(svg)?, folded })
+}
+
+/// Draws what differs: red is more in `after`, blue less. Samples are scaled to the same whole.
+pub(crate) fn difference(before: &Graph, after: &Graph) -> Result<Graph> {
+    let title = format!("{} → {}", before.title, after.title);
+    let options = differential::Options { normalize: true, ..differential::Options::default() };
+    let mut lines = Vec::new();
+    differential::from_readers(options, before.folded.as_bytes(), after.folded.as_bytes(), &mut lines)?;
+    let folded = String::from_utf8(lines)?;
+    draw(title, folded)
+}
+
+fn settings(title: &str) -> DrawOptions<'static> {
+    let mut options = DrawOptions::default();
+    title.clone_into(&mut options.title);
+    options.count_name = "samples".to_owned();
+    options
+}
+
+/// Threads by their name, the first frame; threads of one name are one.
+fn by_thread(folded: &str) -> BTreeMap<String, String> {
+    let mut threads: BTreeMap<String, String> = BTreeMap::new();
+    for line in folded.lines() {
+        let thread = line.split(';').next().unwrap_or_default();
+        let lines = threads.entry(thread.to_owned()).or_default();
+        lines.push_str(line);
+        lines.push('\n');
+    }
+    threads
+}
+
+fn samples(folded: &str) -> u64 {
+    folded.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOLDED: &str = "shard-0;run;send 30\nshard-0;run;recv 10\nshard-1;run 20\nuplink;append 5\n";
+
+    #[test]
+    fn each_thread_has_its_own_stacks() {
+        let threads = by_thread(FOLDED);
+        assert_eq!(threads.keys().collect::<Vec<_>>(), ["shard-0", "shard-1", "uplink"]);
+        assert_eq!((samples(FOLDED), samples(&threads["shard-0"])), (65, 40));
+    }
+
+    #[test]
+    fn a_drawing_names_the_frames_and_a_difference_both_sides() {
+        let before = draw("before".into(), FOLDED.into()).unwrap();
+        assert!(before.svg.contains("recv") && before.svg.contains("before"));
+        let after = draw("after".into(), FOLDED.replace("recv 10", "recv 60")).unwrap();
+        let difference = difference(&before, &after).unwrap();
+        assert!(difference.title == "before → after" && difference.svg.contains("recv"));
+        let line = difference.folded.lines().find(|line| line.contains("recv")).unwrap();
+        assert_eq!(line.split(' ').count(), 3, "both counts stand in {line}");
+    }
+}
