@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 /// Samples a second of each thread: no divisor of a timer's rate.
 const SAMPLES_PER_S: &str = "499";
-/// Threads with a smaller share of the samples get no graph of their own.
+/// Threads with a smaller share of the time get no graph of their own.
 const SHARE_MIN: f64 = 0.01;
 
 /// A drawn graph.
@@ -27,7 +27,7 @@ pub(crate) struct Graph {
     pub(crate) title: String,
     /// A document that stands for itself.
     pub(crate) svg: String,
-    /// The stacks that it is drawn from, folded: a line a stack, its frames, and how many samples.
+    /// The stacks that it is drawn from, folded: a line a stack, its frames, and nanoseconds on a processor.
     pub(crate) folded: String,
 }
 
@@ -65,9 +65,9 @@ impl Recording {
             "perf has no stacks: it needs root, or kernel.perf_event_paranoid of 1 or less (0 for a process of another user)",
         )?;
         let mut graphs = vec![draw(format!("{name}: whole process"), folded.clone())?];
-        let all = samples(&folded).max(1);
+        let all = time_ns(&folded).max(1);
         for (thread, lines) in by_thread(&folded) {
-            if samples(&lines) as f64 / all as f64 >= SHARE_MIN {
+            if time_ns(&lines) as f64 / all as f64 >= SHARE_MIN {
                 graphs.push(draw(format!("{name}: thread {thread}"), lines)?);
             }
         }
@@ -93,7 +93,7 @@ fn draw(title: String, folded: String) -> Result<Graph> {
     Ok(Graph { title, svg: String::from_utf8(svg)?, folded })
 }
 
-/// Draws what differs: red is more in `after`, blue less. Samples are scaled to the same whole.
+/// Draws what differs: red is more in `after`, blue less. Both are scaled to the same whole.
 pub(crate) fn difference(before: &Graph, after: &Graph) -> Result<Graph> {
     let title = format!("{} → {}", before.title, after.title);
     let options = differential::Options { normalize: true, ..differential::Options::default() };
@@ -106,7 +106,8 @@ pub(crate) fn difference(before: &Graph, after: &Graph) -> Result<Graph> {
 fn settings(title: &str) -> DrawOptions<'static> {
     let mut options = DrawOptions::default();
     title.clone_into(&mut options.title);
-    options.count_name = "samples".to_owned();
+    // A sample of the processor's clock counts as the time since the one before.
+    options.count_name = "ns".to_owned();
     options
 }
 
@@ -122,7 +123,7 @@ fn by_thread(folded: &str) -> BTreeMap<String, String> {
     threads
 }
 
-fn samples(folded: &str) -> u64 {
+fn time_ns(folded: &str) -> u64 {
     folded.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
@@ -136,7 +137,7 @@ mod tests {
     fn each_thread_has_its_own_stacks() {
         let threads = by_thread(FOLDED);
         assert_eq!(threads.keys().collect::<Vec<_>>(), ["shard-0", "shard-1", "uplink"]);
-        assert_eq!((samples(FOLDED), samples(&threads["shard-0"])), (65, 40));
+        assert_eq!((time_ns(FOLDED), time_ns(&threads["shard-0"])), (65, 40));
     }
 
     #[test]
