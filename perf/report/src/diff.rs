@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::figures::{Figures, OURS, Round};
 use crate::flame::{self, Graph};
 use crate::options::DiffOptions;
-use crate::programs::{Programs, target};
+use crate::programs::{Programs, git_says, target};
 use crate::ratio::Ratio;
 use crate::rounds;
 use crate::subject::Subject;
@@ -27,24 +26,16 @@ impl<'a> Worktree<'a> {
         let this = Self { tree, folder };
         // Left by a run that was killed.
         let _ = this.remove();
-        let mut add = this.git(&["worktree", "add", "--quiet", "--force", "--detach"]);
-        let added = add.arg(&this.folder).arg(commit).status().context("git")?;
-        ensure!(added.success(), "git worktree add {commit}");
+        let folder = this.folder.display().to_string();
+        git_says(tree, &["worktree", "add", "--quiet", "--force", "--detach", &folder, commit])?;
         Ok(this)
-    }
-
-    fn git(&self, arguments: &[&str]) -> Command {
-        let mut git = Command::new("git");
-        git.args(arguments).current_dir(self.tree);
-        git
     }
 
     fn remove(&self) -> Result<()> {
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder).with_context(|| format!("{}", self.folder.display()))?;
         }
-        ensure!(self.git(&["worktree", "prune"]).status()?.success(), "git worktree prune");
-        Ok(())
+        git_says(self.tree, &["worktree", "prune"]).map(drop)
     }
 }
 
@@ -103,7 +94,5 @@ pub(crate) fn ratio(figures: &Figures) -> Option<Ratio> {
 
 fn resolve(tree: &Path, name: &str) -> Result<String> {
     let spec = format!("{name}^{{commit}}");
-    let output = Command::new("git").args(["rev-parse", "--verify", "--short=12", &spec]).current_dir(tree).output()?;
-    ensure!(output.status.success(), "{name} is no commit here");
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    git_says(tree, &["rev-parse", "--verify", "--short=12", &spec]).with_context(|| format!("{name} is no commit here"))
 }

@@ -5,15 +5,28 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::machine::Machine;
 use crate::ratio::Spread;
 
 /// Name of the subject that others are compared with.
 pub(crate) const OURS: &str = "ringway";
+
+/// The place of a measurement, as the generator reports it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    /// Processor.
+    pub(crate) cpu: String,
+    /// Processors of the machine.
+    pub(crate) cores: usize,
+    /// Bytes of memory.
+    pub(crate) memory_bytes: u64,
+    /// Kernel release; beside the machine in what is written.
+    #[serde(skip_serializing)]
+    pub(crate) kernel: String,
+}
 
 /// One measurement of one subject.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -118,6 +131,18 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    /// Adds a round, and notes where it was got.
+    ///
+    /// # Errors
+    /// Its report does not say where.
+    pub(crate) fn add(&mut self, round: Round) -> Result<()> {
+        let machine = round.report.get("machine").cloned().unwrap_or_default();
+        self.machine = serde_json::from_value(machine).context("a report without its machine")?;
+        self.kernel.clone_from(&self.machine.kernel);
+        self.rounds.push(round);
+        Ok(())
+    }
+
     /// Names in the order of their first round.
     pub(crate) fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
@@ -181,11 +206,10 @@ mod tests {
             });
             Round::of(subject, at, report)
         };
-        let machine = Machine { cpu: String::new(), cores: 2, memory_bytes: 0 };
         Figures {
             scenario: "relay_transient".into(),
             variant: None,
-            machine,
+            machine: Machine::default(),
             kernel: String::new(),
             commit: String::new(),
             command: String::new(),
@@ -217,6 +241,17 @@ mod tests {
         let error = figures(&[("ringway", "wrong", 1.0)]).verdict().unwrap_err().to_string();
         assert!(error.ends_with("went wrong: lost 1"), "{error}");
         assert!(figures(&[("ringway", "void", 1.0)]).verdict().is_err());
+    }
+
+    #[test]
+    fn where_a_round_was_got_stands_once() {
+        let mut figures = figures(&[]);
+        let machine = json!({"cpu": "x", "cores": 2, "cores_usable": 1, "memory_bytes": 9, "kernel": "6.1"});
+        figures.add(Round::of("ringway", 1, json!({"machine": machine}))).unwrap();
+        let written = serde_json::to_value(&figures).unwrap();
+        assert_eq!(written["machine"], json!({"cpu": "x", "cores": 2, "memory_bytes": 9}));
+        assert_eq!(written["kernel"], "6.1");
+        assert!(figures.add(Round::of("ringway", 2, json!({}))).is_err());
     }
 
     #[test]

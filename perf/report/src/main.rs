@@ -12,7 +12,6 @@ mod diff;
 mod figures;
 mod flame;
 mod html;
-mod machine;
 mod options;
 mod plot;
 mod programs;

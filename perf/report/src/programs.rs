@@ -63,11 +63,13 @@ pub(crate) fn target() -> Result<PathBuf> {
 fn build(tree: &Path, target: &Path, packages: &[&str], frame_pointers: bool) -> Result<PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--locked"]).args(packages.iter().flat_map(|name| ["--package", name]));
-    // What cargo says of its own caller is not for the programs that it builds.
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+    // What cargo says of this program is not for those that it builds: some build scripts would run again.
+    let of_this =
+        |name: &str| name == "CARGO" || ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.starts_with(of));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_this)) {
         cargo.env_remove(name);
     }
-    cargo.env_remove("CARGO_MANIFEST_DIR").env("CARGO_TARGET_DIR", target).current_dir(tree);
+    cargo.env("CARGO_TARGET_DIR", target).current_dir(tree);
     if frame_pointers {
         cargo.env("RUSTFLAGS", FRAME_POINTERS);
     }
@@ -78,14 +80,19 @@ fn build(tree: &Path, target: &Path, packages: &[&str], frame_pointers: bool) ->
 
 /// The commit of a checkout, with a mark when files differ from it.
 pub(crate) fn commit(tree: &Path) -> Result<String> {
-    let said = |arguments: &[&str]| -> Result<String> {
-        let output = Command::new("git").args(arguments).current_dir(tree).output().context("git")?;
-        if !output.status.success() {
-            bail!("git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = said(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = !said(&["status", "--porcelain"])?.is_empty();
+    let commit = git_says(tree, &["rev-parse", "--short=12", "HEAD"])?;
+    let changed = !git_says(tree, &["status", "--porcelain"])?.is_empty();
     Ok(if changed { format!("{commit}, changed") } else { commit })
+}
+
+/// What git prints in a checkout.
+///
+/// # Errors
+/// It fails, and why.
+pub(crate) fn git_says(tree: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Command::new("git").args(arguments).current_dir(tree).output().context("git")?;
+    if !output.status.success() {
+        bail!("git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -7,9 +7,8 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::figures::{Figures, Round, finding};
+use crate::figures::{Figures, Machine, Round, finding};
 use crate::flame::{self, Graph};
-use crate::machine::{Machine, kernel};
 use crate::options::RunOptions;
 use crate::programs::{Programs, commit};
 use crate::subject::{Running, Subject, pinned};
@@ -46,8 +45,8 @@ pub(crate) fn empty(options: &RunOptions, commit: String) -> Figures {
     Figures {
         scenario: options.scenario.clone(),
         variant: options.variant.clone(),
-        machine: Machine::here(),
-        kernel: kernel(),
+        machine: Machine::default(),
+        kernel: String::new(),
         commit,
         command: format!("cargo xtask perf {}", std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
         subjects: BTreeMap::new(),
@@ -81,7 +80,7 @@ pub(crate) fn measure(
                 Outcome::Report(report) => {
                     let round = Round::of(&subject.name, number, report);
                     eprintln!("{}", told(&round));
-                    figures.rounds.push(round);
+                    figures.add(round)?;
                 }
             }
         }

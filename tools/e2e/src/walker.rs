@@ -90,8 +90,6 @@ pub struct Walker {
     /// Places of each conversation.
     places: BTreeMap<String, Place>,
     sessions: Vec<Session>,
-    /// Refusals that said "come again".
-    busy: u64,
     /// Conversations that were read anew because the device was too slow.
     resyncs: u64,
 }
@@ -144,8 +142,6 @@ impl Place {
 pub struct Journey {
     /// Its connections.
     pub sessions: Vec<Session>,
-    /// Refusals that said "come again".
-    pub busy: u64,
     /// Conversations that were read anew because the device was too slow.
     pub resyncs: u64,
 }
@@ -155,7 +151,7 @@ impl Walker {
     #[must_use]
     pub fn new(role: Role, orders: Arc<Orders>) -> Self {
         let (open, places, sessions) = (VecDeque::new(), BTreeMap::new(), Vec::new());
-        Self { role, orders, next: 0, sent: None, open, places, sessions, busy: 0, resyncs: 0 }
+        Self { role, orders, next: 0, sent: None, open, places, sessions, resyncs: 0 }
     }
 
     /// Walks, from one gateway to the next when a connection breaks, until it is told to stop, has an answer to everything it sent and has seen every conversation of
@@ -169,8 +165,8 @@ impl Walker {
             self.sessions.push(session);
             match self.visit(address, &heads).await {
                 Ok(()) => {
-                    let Self { sessions, busy, resyncs, .. } = self;
-                    return Ok(Journey { sessions, busy, resyncs });
+                    let Self { sessions, resyncs, .. } = self;
+                    return Ok(Journey { sessions, resyncs });
                 }
                 Err(error) if is_breakage(&error) => {
                     self.open.iter_mut().for_each(|open| open.repeat = true);
@@ -341,7 +337,6 @@ impl Walker {
         if !error.temporary {
             bail!("refused for good: {error:?}");
         }
-        self.busy += 1;
         self.orders.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(session) = self.sessions.last_mut() {
             let open: BTreeSet<&str> = self.open.iter().map(|open| open.client_msg_id.as_str()).collect();

@@ -6,7 +6,6 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
@@ -124,14 +123,8 @@ fn programs(release: bool) -> Result<PathBuf> {
 
 /// Builds all programs of the workspace, as the checks do, so that nothing is built twice; where they are.
 fn build(release: bool) -> Result<PathBuf> {
-    // This program itself lies where cargo puts them, in the profile that it was built with.
-    let own = env::current_exe().context("where this program is")?;
-    let target = own.parent().and_then(Path::parent).context("this program is in no target folder")?;
-    // At run time, as the workplace of the checks: checkouts that share a target folder share this program's file.
-    let manifest = env::var_os("CARGO_MANIFEST_DIR").context("call me as `cargo xtask`")?;
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--locked", "--workspace", "--bins"]).current_dir(manifest);
-    process::as_called(&mut cargo, target);
+    let (mut cargo, target) = process::cargo_here()?;
+    cargo.args(["build", "--locked", "--workspace", "--bins"]);
     if release {
         cargo.arg("--release");
     }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -95,6 +95,19 @@ pub(crate) fn as_called(cargo: &mut Command, target: &Path) {
             cargo.env_remove(variable);
         }
     }
+}
+
+/// Cargo in the checkout that this program was called for, and its target folder.
+pub(crate) fn cargo_here() -> Result<(Command, PathBuf)> {
+    // This program itself lies where cargo puts them, in the profile that it was built with.
+    let own = env::current_exe().context("where this program is")?;
+    let target = own.parent().and_then(Path::parent).context("this program is in no target folder")?;
+    // At run time, as the workplace of the checks: checkouts that share a target folder share this program's file.
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").context("call me as `cargo xtask`")?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(manifest);
+    as_called(&mut cargo, target);
+    Ok((cargo, target.to_owned()))
 }
 
 /// Whether a program is there and answers `--version` (or what else is given) with success.

@@ -26,7 +26,8 @@ use crate::options::Scenario;
 use crate::people::{Group, Person};
 use crate::wire::Packet;
 use crate::wire::body::Bodies;
-use crate::wire::template::Template;
+use crate::wire::frames;
+use crate::wire::template::{Id, Template};
 
 /// What a server speaks; a peer may be called by its own name too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,6 +96,19 @@ pub(crate) struct Route {
     pub(crate) conv: String,
 }
 
+impl Route {
+    /// The body as it is, in a frame of its own, that nobody answers.
+    ///
+    /// # Errors
+    /// As [`Template::new`].
+    fn bare(letter: &Letter<'_>) -> anyhow::Result<Self> {
+        let mark = letter.bodies.mark(letter.stream);
+        let body = letter.bodies.blank(letter.stream).into_bytes();
+        let template = Template::new(frames::BINARY, &body, &mark, Id::None)?;
+        Ok(Self { template, from: String::new(), conv: String::new() })
+    }
+}
+
 /// Called with every packet and the connection's output, to which frames may be appended.
 pub(crate) type OnPacket<'a> = dyn FnMut(&Packet<'_>, &mut Vec<u8>) + 'a;
 
@@ -143,7 +157,7 @@ pub(crate) trait Protocol: std::fmt::Debug + Sync {
 
     /// Appends something that is answered by [`Packet::Pong`].
     fn append_ping(&self, out: &mut Vec<u8>) {
-        crate::wire::frames::append(out, crate::wire::frames::PING, b"");
+        frames::append(out, frames::PING, b"");
     }
 }
 

@@ -4,8 +4,7 @@
 use super::{Letter, NOTHING_STORED, OnPacket, Protocol, Route, Session};
 use crate::options::Scenario;
 use crate::people::Person;
-use crate::wire::template::{Id, Template};
-use crate::wire::{Packet, frames};
+use crate::wire::Packet;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -42,9 +41,6 @@ impl Protocol for Nchan {
     }
 
     fn route(&self, letter: &Letter<'_>) -> anyhow::Result<Route> {
-        let mark = letter.bodies.mark(letter.stream);
-        let body = letter.bodies.blank(letter.stream).into_bytes();
-        let template = Template::new(frames::BINARY, &body, &mark, Id::None)?;
-        Ok(Route { template, from: String::new(), conv: String::new() })
+        Route::bare(letter)
     }
 }
