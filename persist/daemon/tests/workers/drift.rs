@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::leases::MemoryLeases;
 use crate::parts::until;
 
-/// Pages of a round of the state in these tests.
+/// Pages of the first round of the state in these tests; later rounds find nothing, so that counters stand still.
 const PAGES: u64 = 4;
 
 /// A state with so many copies too many in every page of its first round, that fails on demand.
@@ -32,8 +32,8 @@ struct Round {
 
 impl Drift for State {
     fn round(&self) -> Box<dyn DriftRound> {
-        self.rounds.fetch_add(1, Relaxed);
-        Box::new(Round { pages: PAGES, drifted: self.drifted.clone(), away: self.away.clone() })
+        let pages = if self.rounds.fetch_add(1, Relaxed) == 0 { PAGES } else { 0 };
+        Box::new(Round { pages, drifted: self.drifted.clone(), away: self.away.clone() })
     }
 }
 
@@ -104,7 +104,7 @@ async fn a_round_goes_on_where_a_store_was_away() {
     let (state, leases) = (Arc::new(State::default()), Arc::new(MemoryLeases::default()));
     state.away.store(2, Relaxed);
     let process = Process::start("one", &state, &leases);
-    until("a round", async || process.rounds() == 1).await;
+    until("a round", async || process.rounds() >= 1).await;
     let metrics = process.check.metrics();
     assert_eq!((metrics.failures.load(Relaxed), metrics.conversations.load(Relaxed)), (2, 10 * PAGES));
 }
