@@ -1,15 +1,17 @@
 //! Prints what the parts of this crate cost here: `cargo run --release -p ringway-ring --example measure_ring`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measuring tool: it may stop at any fault")]
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use ringway_ring::listener::{Listener, bind};
 use ringway_ring::mailbox;
 use ringway_ring::runtime::{self, ShardHandle, ShardThread, spawn, spawn_local};
-use ringway_ring::socket::Socket;
+use ringway_ring::socket::{Chunk, Handler, Socket, spare};
 use ringway_ring::tls::TlsStream;
 
 fn main() {
@@ -103,8 +105,11 @@ fn echo_cost() {
     let server = shard(move || async move {
         spawn_local(async move {
             let listener = Listener::new(listener).unwrap();
-            loop {
-                spawn_local(echo(listener.accept().await.unwrap().0));
+            let echo = Rc::new(Echo::default());
+            let handler = runtime::add_handler(echo.clone());
+            for token in 0.. {
+                let socket = listener.accept().await.unwrap().attach(handler, token).unwrap();
+                echo.sockets.borrow_mut().insert(token, socket);
             }
         });
         stopped.wait().await;
@@ -127,17 +132,22 @@ fn echo_cost() {
     );
 }
 
-async fn echo(socket: Socket) {
-    let mut buffer = vec![0; 4_096];
-    while socket.readable().await.is_ok() {
-        match socket.try_read(&mut buffer) {
-            Ok(None) => {}
-            Ok(Some(0)) | Err(_) => return,
-            Ok(Some(read)) => {
-                if socket.send(Bytes::copy_from_slice(&buffer[..read])).await.is_err() {
-                    return;
-                }
-            }
-        }
+/// Sends back what comes; a peer here asks once at a time.
+#[derive(Default)]
+struct Echo {
+    sockets: RefCell<HashMap<u64, Socket>>,
+}
+
+impl Handler for Echo {
+    fn handle_received(&self, token: u64, bytes: &mut [u8]) {
+        let mut buffer = spare();
+        buffer.extend_from_slice(bytes);
+        self.sockets.borrow()[&token].send(Chunk::Owned(buffer)).unwrap();
     }
+
+    fn handle_end(&self, token: u64) {
+        self.sockets.borrow_mut().remove(&token);
+    }
+
+    fn handle_sent(&self, _token: u64) {}
 }

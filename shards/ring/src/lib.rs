@@ -16,5 +16,10 @@ pub mod runtime;
 pub mod socket;
 pub mod tls;
 
+mod buffers;
+mod driver;
+mod executor;
 mod local;
+mod sockets;
 mod support;
+mod timers;

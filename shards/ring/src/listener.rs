@@ -8,15 +8,16 @@
 use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 
-use monoio::net::TcpStream;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, Type};
 
+use crate::local::Local;
 use crate::runtime;
-use crate::socket::Socket;
+use crate::socket::Accepted;
 
 /// Connections accepted in a row before the rest of the shard has its turn.
 const BURST_MAX: u32 = 64;
@@ -58,8 +59,10 @@ pub fn bind_all(mut address: SocketAddr, count: usize, backlog: i32) -> io::Resu
 
 /// The listening socket of one shard.
 pub struct Listener {
-    /// The listening socket; monoio's stream serves only to poll it.
-    socket: TcpStream,
+    socket: OwnedFd,
+    /// Whose ring polls it, and under which number.
+    shard: Rc<Local>,
+    poll: usize,
     local: SocketAddr,
     in_a_row: Cell<u32>,
     exhausted: Cell<bool>,
@@ -71,11 +74,16 @@ impl Listener {
     /// # Errors
     ///
     /// When it is not a socket that listens.
+    ///
+    /// # Panics
+    ///
+    /// Outside a shard.
     pub fn new(listener: TcpListener) -> io::Result<Self> {
         let local = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let socket = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(listener)))?;
-        Ok(Self { socket, local, in_a_row: Cell::new(0), exhausted: Cell::new(false) })
+        let shard = Local::of_shard();
+        let poll = shard.new_poll();
+        Ok(Self { socket: listener.into(), shard, poll, local, in_a_row: Cell::new(0), exhausted: Cell::new(false) })
     }
 
     /// The address it listens on.
@@ -92,25 +100,26 @@ impl Listener {
     /// # Errors
     ///
     /// Only what makes the listening socket itself useless: give up and close it.
-    pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+    pub async fn accept(&self) -> io::Result<Accepted> {
         loop {
             if self.in_a_row.get() >= BURST_MAX {
                 self.in_a_row.set(0);
                 runtime::turn().await;
             }
-            // CLOEXEC, and blocking as `Socket` wants it.
-            match rustix::net::acceptfrom_with(self.borrow_fd(), SocketFlags::CLOEXEC) {
+            // Blocking: on a non-blocking socket the ring would not wait for room in a send.
+            match rustix::net::acceptfrom_with(&self.socket, SocketFlags::CLOEXEC) {
                 Ok((fd, peer)) => {
                     self.in_a_row.set(self.in_a_row.get() + 1);
                     if self.exhausted.replace(false) {
                         tracing::info!(listener = %self.local, "connections are accepted again");
                     }
                     let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) else { continue };
-                    return Ok((Socket::from_fd(fd)?, peer));
+                    return Ok(Accepted::new(fd, peer));
                 }
                 Err(Errno::AGAIN) => {
                     self.in_a_row.set(0);
-                    self.socket.readable(true).await?;
+                    let descriptor = self.socket.as_raw_fd();
+                    std::future::poll_fn(|context| self.shard.poll_readable(self.poll, descriptor, context)).await;
                 }
                 Err(error) if is_exhausted(error) => {
                     if !self.exhausted.replace(true) {
@@ -124,10 +133,11 @@ impl Listener {
             }
         }
     }
+}
 
-    fn borrow_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the stream, which owns the descriptor, lives as long as the borrow of `self`.
-        unsafe { BorrowedFd::borrow_raw(self.socket.as_raw_fd()) }
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.shard.end_poll(self.poll);
     }
 }
 

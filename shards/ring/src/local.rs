@@ -1,43 +1,107 @@
-//! What a shard's thread keeps for itself: its tasks, and a way to let the ring have a turn.
+//! What a shard's thread keeps for itself, and its loop.
 //!
-//! Lives in a thread-local of the shard's thread, from before its main future starts to after its
-//! last task is gone. Everything here is dropped inside the runtime: monoio closes descriptors through
-//! the ring, and a task left behind would be freed by whichever thread drops its last waker.
+//! ```text
+//!  ┌─► poll what is ready ──► hand over and wait ──► settle sends ──► call handlers ──► fire timers ─┐
+//!  └──────────────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
 //!
-//! Invariant: after [`Local::end`] no task started by [`Local::spawn`] holds a future.
+//! Lives in a thread-local of the shard's thread, from before its main future starts to after its last task is gone.
+//! Nothing in it is borrowed while a handler, a task or a waker runs, so each of them may use all of it.
+//!
+//! Invariants: everything that one turn produced goes to the kernel in one call; between two calls the work is bounded,
+//! so that neither tasks that wake themselves nor other threads keep the shard from its sockets.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use monoio::net::TcpStream;
+use io_uring::opcode;
+use io_uring::types::Fd;
 use slab::Slab;
 
-/// Turns given to the ring after the last task is dropped: one submits the cancellations, one reaps
-/// them and queues the closes, one submits those; the rest is reserve.
-const END_TURNS: u32 = 8;
+use crate::driver::{Completion, Driver, Operation};
+use crate::executor::{Executor, MAIN, Remote};
+use crate::sockets::{Handler, HandlerId, Sockets, Told};
+use crate::timers::Timers;
+
+/// Rounds of polling what is ready before the kernel has its turn: enough for a task to wake one that gathers.
+const ROUNDS_MAX: usize = 4;
+/// Turns that the end of a shard waits for its connections to close.
+const END_TURNS_MAX: usize = 64;
+/// How long each of them waits.
+const END_TURN: Duration = Duration::from_millis(20);
 
 thread_local! {
     static LOCAL: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
 }
 
+/// What the loop has done, counted from the shard's start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoopCounts {
+    /// Turns of the loop: one system call each.
+    pub turns: u64,
+    /// Completions of the kernel. A send that goes out at once has none.
+    pub completions: u64,
+    /// Turns in which another thread had woken the shard.
+    pub wakes: u64,
+    /// Tasks polled.
+    pub polls: u64,
+}
+
+/// A poll of a listener.
+#[derive(Default)]
+struct Readiness {
+    waker: Option<Waker>,
+    ready: bool,
+    /// It is in the kernel.
+    armed: bool,
+    /// Its owner is gone.
+    given_up: bool,
+}
+
+/// The ring and what its operations use; in this order they are dropped.
+struct Io {
+    driver: Driver,
+    sockets: Sockets,
+}
+
 /// State of the shard that runs on this thread.
 pub(crate) struct Local {
-    tasks: RefCell<Slab<Option<Waker>>>,
+    executor: Executor,
+    timers: Timers,
+    turners: RefCell<Vec<Waker>>,
+    handlers: RefCell<Vec<Rc<dyn Handler>>>,
+    io: RefCell<Io>,
+    polls: RefCell<Slab<Readiness>>,
     ending: Cell<bool>,
-    /// An eventfd that is always readable: polling it completes on the ring's next turn.
-    always_ready: TcpStream,
+    counts: Cell<LoopCounts>,
 }
 
 impl Local {
-    /// Makes this thread a shard. Must be called inside `block_on`; `always_ready` is an eventfd with a
-    /// count above zero.
-    pub(crate) fn enter(always_ready: OwnedFd) -> std::io::Result<()> {
-        let always_ready = TcpStream::from_std(std::net::TcpStream::from(always_ready))?;
-        let local = Self { tasks: RefCell::default(), ending: Cell::new(false), always_ready };
+    /// Makes this thread a shard, with a ring of so many submission entries.
+    ///
+    /// # Errors
+    /// The kernel refuses the ring.
+    pub(crate) fn enter(entries: u32, eventfd: OwnedFd) -> io::Result<()> {
+        let driver = Driver::new(entries)?;
+        let sockets = Sockets::new(&driver)?;
+        let local = Self {
+            executor: Executor::new(Arc::new(Remote::new(eventfd))),
+            timers: Timers::default(),
+            turners: RefCell::default(),
+            handlers: RefCell::default(),
+            io: RefCell::new(Io { driver, sockets }),
+            polls: RefCell::default(),
+            ending: Cell::new(false),
+            counts: Cell::default(),
+        };
+        local.listen_for_wakes();
         LOCAL.set(Some(Rc::new(local)));
         Ok(())
     }
@@ -47,74 +111,269 @@ impl Local {
         LOCAL.with_borrow(Clone::clone)
     }
 
-    /// Drops every task inside the runtime, then this state itself. Must be the last thing awaited.
-    pub(crate) async fn end() {
-        let Some(local) = Self::current() else { return };
-        local.ending.set(true);
-        // A task's drop may wake others, so the list is not held while waking.
-        let wakers: Vec<Waker> = local.tasks.borrow().iter().filter_map(|(_, waker)| waker.clone()).collect();
-        wakers.into_iter().for_each(Waker::wake);
-        for _ in 0..END_TURNS {
-            local.turn().await;
+    /// Whether one does.
+    pub(crate) fn is_here() -> bool {
+        LOCAL.with_borrow(Option::is_some)
+    }
+
+    /// The same, where there must be one.
+    ///
+    /// # Panics
+    /// Outside a shard.
+    pub(crate) fn of_shard() -> Rc<Self> {
+        match Self::current() {
+            Some(local) => local,
+            None => panic!("only for code that runs on a shard"),
         }
-        LOCAL.set(None);
     }
 
-    /// Leaks this thread's state after a panic: its descriptors cannot be closed outside the runtime.
-    pub(crate) fn abandon() {
-        std::mem::forget(LOCAL.take());
+    /// Queues a task of this thread's shard; false when it is another's.
+    pub(crate) fn wake_here(remote: &Arc<Remote>, task: usize) -> bool {
+        let woken = LOCAL.try_with(|local| match &*local.borrow() {
+            Some(local) if Arc::ptr_eq(local.executor.remote(), remote) => {
+                local.executor.wake(task);
+                true
+            }
+            _ => false,
+        });
+        woken.unwrap_or(false)
     }
 
-    /// Completes once the ring has been entered and its completions worked off.
-    pub(crate) async fn turn(&self) {
-        // An error means that the poll was refused; the ring has been entered all the same.
-        let _ = self.always_ready.readable(true).await;
+    pub(crate) fn counts(&self) -> LoopCounts {
+        self.counts.get()
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.timers
     }
 
     /// Starts a task that ends with the shard.
-    pub(crate) fn spawn<F: Future<Output = ()> + 'static>(self: Rc<Self>, future: F) {
-        if self.ending.get() {
-            return;
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        if !self.ending.get() {
+            self.executor.spawn(Box::pin(future));
         }
-        let key = self.tasks.borrow_mut().insert(None);
-        monoio::spawn(Task { future: Some(Box::pin(future)), key, known: false, local: self });
     }
-}
 
-/// A task's future, which the end of the shard can take away. It is boxed so that the task needs no
-/// pin projection, and so that the end frees it whoever still holds a waker.
-struct Task<F> {
-    future: Option<Pin<Box<F>>>,
-    key: usize,
-    known: bool,
-    local: Rc<Local>,
-}
+    /// Wakes this once the ring has been entered and its completions are worked off.
+    pub(crate) fn wake_after_turn(&self, waker: Waker) {
+        self.turners.borrow_mut().push(waker);
+    }
 
-impl<F: Future<Output = ()>> Future for Task<F> {
-    type Output = ();
+    pub(crate) fn add_handler(&self, handler: Rc<dyn Handler>) -> HandlerId {
+        let mut handlers = self.handlers.borrow_mut();
+        handlers.push(handler);
+        HandlerId(u8::try_from(handlers.len() - 1).unwrap_or(u8::MAX))
+    }
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.local.ending.get() {
-            self.future = None;
+    /// Works on the sockets of the shard on this thread. Called for every send: it counts no references.
+    ///
+    /// # Panics
+    /// Outside a shard.
+    pub(crate) fn on_sockets<T>(work: impl FnOnce(&mut Sockets, &mut Driver) -> T) -> T {
+        LOCAL.with_borrow(|local| match local {
+            Some(local) => local.with_sockets(work),
+            None => panic!("only for code that runs on a shard"),
+        })
+    }
+
+    fn with_sockets<T>(&self, work: impl FnOnce(&mut Sockets, &mut Driver) -> T) -> T {
+        let Io { driver, sockets } = &mut *self.io.borrow_mut();
+        work(sockets, driver)
+    }
+
+    /// Runs the main future to its end, and everything else meanwhile.
+    ///
+    /// # Errors
+    /// The ring is useless.
+    pub(crate) fn run<F: Future>(&self, mut main: Pin<&mut F>) -> io::Result<F::Output> {
+        let mut completions = Vec::new();
+        loop {
+            for _ in 0..ROUNDS_MAX {
+                self.executor.gather();
+                let ready = self.executor.ready();
+                if ready == 0 {
+                    break;
+                }
+                self.count(|counts| counts.polls += ready as u64);
+                for _ in 0..ready {
+                    match self.executor.next() {
+                        Some(MAIN) => {
+                            let waker = self.executor.main_waker();
+                            if let Poll::Ready(output) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
+                                return Ok(output);
+                            }
+                        }
+                        Some(task) => self.executor.poll(task),
+                        None => break,
+                    }
+                }
+            }
+            let idle = self.executor.ready() == 0 && self.turners.borrow().is_empty();
+            let wait = (idle && self.executor.remote().fall_asleep()).then(|| self.timers.wait());
+            self.turn(wait, &mut completions)?;
         }
-        let Some(future) = self.future.as_mut() else { return Poll::Ready(()) };
-        if future.as_mut().poll(context).is_ready() {
-            self.future = None;
+    }
+
+    /// Hands over, waits, and works off what the kernel says.
+    fn turn(&self, wait: Option<Option<Duration>>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        completions.clear();
+        {
+            let Io { driver, sockets } = &mut *self.io.borrow_mut();
+            driver.enter(wait, completions)?;
+            completions
+                .iter()
+                .filter(|entry| entry.operation == Operation::Try)
+                .for_each(|entry| sockets.refused(entry));
+            sockets.settle(driver);
+        }
+        self.executor.remote().wake_up();
+        self.count(|counts| {
+            counts.turns += 1;
+            counts.completions += completions.len() as u64;
+        });
+        for completion in completions.iter() {
+            self.complete(completion);
+        }
+        self.timers.fire();
+        let turners = std::mem::take(&mut *self.turners.borrow_mut());
+        turners.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    fn complete(&self, completion: &Completion) {
+        let told = match completion.operation {
+            Operation::Receive => self.with_sockets(|sockets, driver| sockets.received(driver, completion)),
+            Operation::Wait => self.with_sockets(|sockets, driver| sockets.waited(driver, completion)),
+            Operation::Close => return self.with_sockets(|sockets, _| sockets.closed(completion)),
+            Operation::Poll => return self.polled(completion),
+            Operation::Wake => {
+                self.count(|counts| counts.wakes += 1);
+                if !completion.more {
+                    self.listen_for_wakes();
+                }
+                return;
+            }
+            Operation::Try | Operation::Ignored => return,
+        };
+        match told {
+            Some(Told::Received(handler, token, mut lease)) => {
+                if let Some(handler) = self.handler(handler) {
+                    handler.handle_received(token, lease.bytes());
+                }
+                self.with_sockets(|sockets, _| sockets.give(lease));
+            }
+            Some(Told::End(handler, token)) => {
+                if let Some(handler) = self.handler(handler) {
+                    handler.handle_end(token);
+                }
+            }
+            Some(Told::Sent(handler, token)) => {
+                if let Some(handler) = self.handler(handler) {
+                    handler.handle_sent(token);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn handler(&self, handler: HandlerId) -> Option<Rc<dyn Handler>> {
+        self.handlers.borrow().get(usize::from(handler.0)).cloned()
+    }
+
+    fn count(&self, add: impl FnOnce(&mut LoopCounts)) {
+        let mut counts = self.counts.get();
+        add(&mut counts);
+        self.counts.set(counts);
+    }
+
+    /// Every write to the eventfd completes this poll, whatever its count is: it is never read.
+    fn listen_for_wakes(&self) {
+        let poll = opcode::PollAdd::new(Fd(self.executor.remote().eventfd()), libc::POLLIN as u32).multi(true).build();
+        // SAFETY: it points to nothing; the eventfd is open as long as the ring.
+        self.with_sockets(|_, driver| unsafe { driver.push(poll.user_data(Operation::Wake.data(0))) });
+    }
+
+    /// A number for polls of one descriptor.
+    pub(crate) fn new_poll(&self) -> usize {
+        self.polls.borrow_mut().insert(Readiness::default())
+    }
+
+    /// Ready when the descriptor of this poll can be read.
+    pub(crate) fn poll_readable(&self, number: usize, descriptor: RawFd, context: &mut Context<'_>) -> Poll<()> {
+        let mut polls = self.polls.borrow_mut();
+        let Some(found) = polls.get_mut(number) else { return Poll::Pending };
+        if std::mem::take(&mut found.ready) {
             return Poll::Ready(());
         }
-        if !self.known {
-            self.known = true;
-            // A task's waker is the same for all its life.
-            if let Some(waker) = self.local.tasks.borrow_mut().get_mut(self.key) {
-                *waker = Some(context.waker().clone());
-            }
+        found.waker = Some(context.waker().clone());
+        if !std::mem::replace(&mut found.armed, true) {
+            let poll = opcode::PollAdd::new(Fd(descriptor), libc::POLLIN as u32).build();
+            // SAFETY: it points to nothing.
+            self.with_sockets(|_, driver| unsafe { driver.push(poll.user_data(Operation::Poll.data(number))) });
         }
         Poll::Pending
     }
-}
 
-impl<F> Drop for Task<F> {
-    fn drop(&mut self) {
-        let _ = self.local.tasks.borrow_mut().try_remove(self.key);
+    fn polled(&self, completion: &Completion) {
+        let waker = {
+            let mut polls = self.polls.borrow_mut();
+            let Some(found) = polls.get_mut(completion.number) else { return };
+            found.armed = false;
+            found.ready = true;
+            let waker = found.waker.take();
+            if found.given_up {
+                polls.remove(completion.number);
+            }
+            waker
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Gives a poll up; the kernel lets go of its descriptor.
+    pub(crate) fn end_poll(&self, number: usize) {
+        let mut polls = self.polls.borrow_mut();
+        let Some(found) = polls.get_mut(number) else { return };
+        let waker = found.waker.take();
+        if found.armed {
+            found.given_up = true;
+            let cancel = opcode::AsyncCancel::new(Operation::Poll.data(number)).build();
+            // SAFETY: it points to nothing.
+            self.with_sockets(|_, driver| unsafe { driver.push(cancel.user_data(Operation::Ignored.data(0))) });
+        } else {
+            polls.remove(number);
+        }
+        drop(polls);
+        drop(waker);
+    }
+
+    /// Drops every task and handler on this thread, lets the kernel close what is open, then drops this state itself.
+    pub(crate) fn end() {
+        let Some(local) = Self::current() else { return };
+        local.ending.set(true);
+        drop(local.executor.take_all());
+        let handlers = std::mem::take(&mut *local.handlers.borrow_mut());
+        drop(handlers);
+        let mut completions = Vec::new();
+        // One turn at least: what the drops queued must go out.
+        for _ in 0..END_TURNS_MAX {
+            let over = local.turn(Some(Some(END_TURN)), &mut completions).is_err();
+            if over || local.with_sockets(|sockets, _| sockets.open()) == 0 && local.polls.borrow().is_empty() {
+                break;
+            }
+        }
+        let local = LOCAL.take();
+        if local.as_ref().is_some_and(|local| local.with_sockets(|sockets, _| sockets.open()) > 0) {
+            tracing::error!(
+                "connections of a shard did not close; its buffers are leaked, since the kernel may use them"
+            );
+            std::mem::forget(local);
+        }
+    }
+
+    /// Leaks this thread's state after a panic: its operations may still be under way.
+    pub(crate) fn abandon() {
+        std::mem::forget(LOCAL.take());
     }
 }

@@ -28,9 +28,6 @@ use crate::runtime;
 
 /// Items taken from one ring before the next has its turn.
 const RING_SLICE_MAX: usize = 64;
-/// Sleeps that end in a wake before the ring must have a turn: a shard only works off completions when
-/// it waits, and wakes that follow each other closely would keep it from waiting.
-const WAKES_BEFORE_TURN_MAX: u32 = 16;
 
 /// What the senders and the receiver of one inbox share.
 struct Shared {
@@ -120,7 +117,6 @@ pub struct Inbox<T> {
     shared: Arc<Shared>,
     /// The ring that the next drain begins with.
     next: usize,
-    wakes: u32,
 }
 
 impl<T> Inbox<T> {
@@ -152,8 +148,7 @@ impl<T> Inbox<T> {
     /// Always lets the rest of the thread go on when there is no pause between messages, so a loop of
     /// `wait` and a bounded `drain` starves nobody. May be dropped at any time.
     pub async fn wait(&mut self) -> bool {
-        if !self.is_empty() || self.wakes >= WAKES_BEFORE_TURN_MAX {
-            self.wakes = 0;
+        if !self.is_empty() {
             runtime::turn().await;
         }
         std::future::poll_fn(|context| {
@@ -169,10 +164,7 @@ impl<T> Inbox<T> {
                     self.shared.sleeping.store(false, Ordering::Relaxed);
                     Poll::Ready(ready)
                 }
-                None => {
-                    self.wakes = self.wakes.saturating_add(1);
-                    Poll::Pending
-                }
+                None => Poll::Pending,
             }
         })
         .await
@@ -272,5 +264,5 @@ fn build<T>(wanted: impl Iterator<Item = bool>, capacity: usize) -> (Vec<Option<
         senders.push(Some(Sender { ring: producer, shared: Arc::clone(&shared), unflushed: false }));
         rings.push(Some(consumer));
     }
-    (senders, Inbox { rings, shared, next: 0, wakes: 0 })
+    (senders, Inbox { rings, shared, next: 0 })
 }

@@ -1,29 +1,28 @@
 //! The thread of a shard: pinned, with a ring of its own, running one main future to its end.
 //!
-//! Owns the thread and its monoio runtime. Nothing here is shared between shards. When the main future
-//! returns, every task started with [`spawn_local`] is dropped inside the runtime and its sockets are
-//! closed; a panic on a shard ends its thread and comes back through [`ShardHandle::join`].
+//! Owns the thread and its ring. Nothing here is shared between shards. When the main future returns, every task
+//! started with [`spawn_local`] and every handler is dropped on the thread and its sockets are closed; a panic on a
+//! shard ends its thread and comes back through [`ShardHandle::join`].
 //!
-//! Two rules of monoio 0.2.4 shape what is offered here. A task that wakes itself starves all I/O, and
-//! so does an unbroken stream of wakes from other threads, because completions are only worked off when
-//! the thread waits: so bound the work, then [`turn`]. And a dropped *read* loses bytes, so sockets
-//! offer readiness only.
+//! Tasks are for what happens seldom: a listener, a mailbox, a clock. Connections have none; the loop calls their
+//! [`Handler`].
 
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::Instant;
 
-use monoio::time::TimeDriver;
-use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::local::Local;
-use crate::support::ring_builder;
+pub use crate::local::LoopCounts;
+use crate::sockets::{Handler, HandlerId};
 pub use crate::support::{Support, Unsupported, check_support};
+use crate::timers::TimerKey;
 
 /// Fewest submission entries of a shard's ring. With fewer, a burst costs extra system calls.
 pub const ENTRIES_MIN: u32 = 4_096;
@@ -88,8 +87,6 @@ impl<T> ShardHandle<T> {
     }
 }
 
-type ShardRuntime = Runtime<TimeDriver<IoUringDriver>>;
-
 /// Starts the thread of a shard and runs the future that `main` makes on it to the end.
 ///
 /// Returns once the ring stands, so a machine that cannot run shards says so here.
@@ -110,10 +107,10 @@ where
     let handle = std::thread::Builder::new()
         .name(name)
         .spawn(move || match prepare(&thread) {
-            Ok(runtime) => {
+            Ok(()) => {
                 // The spawner waits for this; it cannot be gone.
                 let _ = started.send(Ok(()));
-                Some(run(runtime, main))
+                Some(run(main))
             }
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -129,7 +126,7 @@ where
 }
 
 /// Pins the thread and sets up its ring. The ring belongs to the thread that makes it.
-fn prepare(thread: &ShardThread) -> Result<ShardRuntime, StartError> {
+fn prepare(thread: &ShardThread) -> Result<(), StartError> {
     let index = thread.index;
     if let Some(core) = thread.core {
         let mut cores = CpuSet::new();
@@ -141,39 +138,30 @@ fn prepare(thread: &ShardThread) -> Result<ShardRuntime, StartError> {
         };
         pinned.map_err(|error| StartError::Pin { index, core, source: error.into() })?;
     }
-    let mut runtime = RuntimeBuilder::<IoUringDriver>::new()
-        .uring_builder(ring_builder())
-        .with_entries(thread.entries.max(ENTRIES_MIN))
-        .enable_timer()
-        .build()
-        .map_err(|error| Unsupported::from_setup(&error))?;
-    let always_ready =
-        eventfd(1, EventfdFlags::CLOEXEC).map_err(|error| StartError::System { index, source: error.into() })?;
-    runtime
-        .block_on(async move { Local::enter(always_ready) })
-        .map_err(|source| StartError::System { index, source })?;
-    Ok(runtime)
+    let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .map_err(|error| StartError::System { index, source: error.into() })?;
+    Local::enter(thread.entries.max(ENTRIES_MIN), eventfd).map_err(|error| Unsupported::from_setup(&error))?;
+    Ok(())
 }
 
-fn run<F, Fut, T>(mut runtime: ShardRuntime, main: F) -> T
+fn run<F, Fut, T>(main: F) -> T
 where
     F: FnOnce() -> Fut,
-    Fut: Future<Output = T> + 'static,
-    T: 'static,
+    Fut: Future<Output = T>,
 {
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(async move {
-            let output = main().await;
-            Local::end().await;
-            output
-        })
+        let local = Local::of_shard();
+        let output = local.run(std::pin::pin!(main()));
+        Local::end();
+        output
     }));
     match ran {
-        Ok(output) => output,
+        Ok(Ok(output)) => output,
+        // Nothing can be carried any more; whoever joins must know.
+        Ok(Err(error)) => panic!("the ring of this shard has failed: {error}"),
         Err(panic) => {
-            // Tasks and descriptors can only be dropped inside the runtime, which is gone: leak them.
+            // Operations may be under way: what they read and write must stay.
             Local::abandon();
-            std::mem::forget(runtime);
             resume_unwind(panic)
         }
     }
@@ -182,7 +170,7 @@ where
 /// Whether this thread runs a shard.
 #[must_use]
 pub fn on_shard() -> bool {
-    Local::current().is_some()
+    Local::is_here()
 }
 
 /// Starts a task on this shard; it lives until it is done or the shard's main future returns.
@@ -200,16 +188,65 @@ pub fn spawn_local<F: Future<Output = ()> + 'static>(future: F) {
     }
 }
 
-/// Waits this many milliseconds, rounded up to the timer's tick of one. Dropping it cancels the timer.
-pub async fn sleep(ms: u64) {
-    monoio::time::sleep(Duration::from_millis(ms)).await;
+/// Registers who is called for sockets that are [attached](crate::socket::Accepted::attach) to it. It lives until the
+/// shard's end.
+///
+/// # Panics
+///
+/// Outside a shard.
+pub fn add_handler(handler: Rc<dyn Handler>) -> HandlerId {
+    Local::of_shard().add_handler(handler)
 }
 
-/// Waits for `future` for at most this many milliseconds; `None` when they are over.
+/// What this shard's loop has done so far.
 ///
-/// The future is dropped then: give it only what may be dropped (never a send).
+/// # Panics
+///
+/// Outside a shard.
+#[must_use]
+pub fn loop_counts() -> LoopCounts {
+    Local::of_shard().counts()
+}
+
+/// Waits this many milliseconds or a little longer. Dropping it cancels the timer.
+///
+/// # Panics
+///
+/// Outside a shard.
+pub async fn sleep(ms: u64) {
+    /// Takes the sleeper out, whether it woke or was given up.
+    struct Sleeper(Rc<Local>, TimerKey);
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.0.timers().remove(self.1);
+        }
+    }
+    let local = Local::of_shard();
+    let key = local.timers().key(ms);
+    let sleeper = Sleeper(local, key);
+    std::future::poll_fn(|context| {
+        if Instant::now() >= key.0 {
+            return Poll::Ready(());
+        }
+        sleeper.0.timers().enter(key, context.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Waits for `future` for at most this many milliseconds; `None` when they are over, and it is dropped.
+///
+/// # Panics
+///
+/// Outside a shard.
 pub async fn timeout<F: Future>(ms: u64, future: F) -> Option<F::Output> {
-    monoio::time::timeout(Duration::from_millis(ms), future).await.ok()
+    let mut future = std::pin::pin!(future);
+    let mut over = std::pin::pin!(sleep(ms));
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => over.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 /// Lets everything else go on: I/O, timers, other tasks. Call it between bounded pieces of long work.
@@ -217,17 +254,16 @@ pub async fn timeout<F: Future>(ms: u64, future: F) -> Option<F::Output> {
 /// On a shard it completes once the ring has been entered and its completions worked off; on another
 /// executor it gives way once. Dropping it is harmless.
 pub async fn turn() {
-    if let Some(local) = Local::current() {
-        local.turn().await;
-        return;
-    }
     let mut given_way = false;
     std::future::poll_fn(|context| {
         if given_way {
             return Poll::Ready(());
         }
         given_way = true;
-        context.waker().wake_by_ref();
+        match Local::current() {
+            Some(local) => local.wake_after_turn(context.waker().clone()),
+            None => context.waker().wake_by_ref(),
+        }
         Poll::Pending
     })
     .await;

@@ -1,200 +1,169 @@
-//! One TCP connection on a shard: readiness and non-blocking reads in, whole sends out.
+//! One TCP connection on a shard.
 //!
-//! Belongs to the shard's thread. A connection's reader and writer tasks share one `Socket` (it is all
-//! `&self`), in an `Rc` or inside the connection's own state. The kernel holds a sent buffer until the
-//! send completes; a dropped send is cancelled and its buffer kept until then, but how much of it went
-//! out is unknown: after dropping a send only [`Socket::shutdown`] makes sense.
-//!
-//! Invariants: bytes are only read by [`Socket::try_read`], never by an operation in flight, so no bytes
-//! can get lost in a dropped future; at most one send is in flight, so the bytes of two never mix.
-//! Dropping the last reference closes the connection, after operations in flight have ended.
+//! Belongs to the shard's thread and to whoever holds it; what comes in goes to the [`Handler`] that it was attached
+//! to. At most one buffer is on its way out, so the bytes of two never mix. Dropping it shuts the connection down and
+//! closes it; what the kernel has accepted is still delivered if the peer reads it.
 
-use std::cell::{Cell, UnsafeCell};
 use std::io;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use bytes::{Buf, Bytes};
-use monoio::buf::IoBuf;
-use monoio::io::AsyncWriteRent;
-use monoio::net::TcpStream;
-use rustix::net::{RecvFlags, Shutdown};
+use bytes::Bytes;
+use rustix::net::SendFlags;
 
-/// A connected TCP socket of this shard.
-pub struct Socket {
-    stream: UnsafeCell<TcpStream>,
-    sending: Cell<bool>,
+use crate::local::Local;
+pub use crate::sockets::{Handler, HandlerId};
+
+/// What a send carries.
+#[derive(Debug)]
+pub enum Chunk {
+    /// A buffer that is perhaps shared with other connections.
+    Shared(Bytes),
+    /// A buffer of its own; it comes back through [`spare`].
+    Owned(Vec<u8>),
 }
 
-impl Socket {
-    /// Takes over a connected, *blocking* socket: on a non-blocking one the ring would not wait for
-    /// room in a send. Must be called on a shard.
-    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
-        Ok(Self { stream: UnsafeCell::new(stream), sending: Cell::new(false) })
+impl Chunk {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Owned(buffer) => buffer,
+        }
+    }
+}
+
+/// A connection that was accepted, or made elsewhere, and is not attached yet. Dropping it closes it.
+#[derive(Debug)]
+pub struct Accepted {
+    descriptor: OwnedFd,
+    peer: SocketAddr,
+}
+
+impl Accepted {
+    pub(crate) fn new(descriptor: OwnedFd, peer: SocketAddr) -> Self {
+        Self { descriptor, peer }
     }
 
-    /// Takes over a connected socket of the standard library. Must be called on a shard.
+    /// Takes over a connected socket of the standard library.
     ///
     /// # Errors
     ///
     /// When the socket is not connected any more.
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
-        stream.peer_addr()?;
+        let peer = stream.peer_addr()?;
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
-        Self::from_fd(stream.into())
+        Ok(Self { descriptor: stream.into(), peer })
     }
 
-    /// Connects to an address; for clients and load generators. Dropping it abandons the attempt.
+    /// The peer's address, as the kernel knows it.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Sends what the kernel takes at once, then ends the connection: a refusal that nobody may be reading.
+    pub fn refuse(self, answer: &[u8]) {
+        // There is nobody to tell that a refusal was not taken.
+        let _ = rustix::net::send(&self.descriptor, answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        let _ = rustix::net::shutdown(&self.descriptor, rustix::net::Shutdown::Write);
+    }
+
+    /// Takes it to this shard: from now on the handler is called with the token.
     ///
     /// # Errors
     ///
-    /// What connecting gave.
-    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_addr(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream: UnsafeCell::new(stream), sending: Cell::new(false) })
+    /// The shard's table is full, or the kernel refuses.
+    ///
+    /// # Panics
+    ///
+    /// Outside a shard.
+    pub fn attach(self, handler: HandlerId, token: u64) -> io::Result<Socket> {
+        let slot = Local::on_sockets(|sockets, driver| sockets.attach(driver, self.descriptor, handler, token))?;
+        Ok(Socket { slot, of_thread: PhantomData })
     }
+}
 
-    /// Returns when a read would give bytes, the end or an error. May be dropped at any time.
+impl AsFd for Accepted {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// A connected TCP socket of this shard.
+#[derive(Debug)]
+pub struct Socket {
+    slot: u32,
+    /// It belongs to the shard's thread.
+    of_thread: PhantomData<*const ()>,
+}
+
+impl Socket {
+    /// Hands a buffer over. It goes out with everything else of this turn, as a whole or, if the peer does not read,
+    /// bit by bit; [`Handler::handle_sent`] tells of the latter. The error is the buffer, when the last one
+    /// [is not out yet](Self::is_sending).
     ///
     /// # Errors
     ///
-    /// When the ring refuses to poll the socket.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.stream().readable(true).await
+    /// The buffer, unsent.
+    pub fn send(&self, chunk: Chunk) -> Result<(), Chunk> {
+        Local::on_sockets(|sockets, driver| sockets.send(driver, self.slot, chunk))
     }
 
-    /// Reads what is there, without waiting: `None` when nothing is, `Some(0)` at the end (or for an
-    /// empty buffer).
-    ///
-    /// # Errors
-    ///
-    /// What the connection died of, for example a reset.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        loop {
-            match rustix::net::recv(self.borrow_fd(), &mut *buffer, RecvFlags::DONTWAIT) {
-                Ok((_, read)) => return Ok(Some(read)),
-                Err(rustix::io::Errno::AGAIN) => return Ok(None),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+    /// Whether a buffer is on its way: until the end of the turn, or until there was room for all of it.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        Local::on_sockets(|sockets, _| sockets.is_sending(self.slot))
     }
 
-    /// Sends all of `data`. One send at a time: a second one while it is in flight is refused, and so
-    /// is every further one after a send was dropped half-way.
-    ///
-    /// Against a peer that does not read it does not end before [`Socket::shutdown`].
-    ///
-    /// # Errors
-    ///
-    /// `BrokenPipe` or `ConnectionReset` when the connection is gone, `ResourceBusy` for a second send.
-    pub async fn send(&self, mut data: Bytes) -> io::Result<()> {
-        self.begin_send()?;
-        let mut result = Ok(());
-        while result.is_ok() && !data.is_empty() {
-            let (sent, rest) = self.write(data).await;
-            data = rest;
-            result = progress(sent, data.len()).map(|count| data.advance(count));
-        }
-        self.sending.set(false);
-        result
+    /// Whether a buffer waits for room.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        Local::on_sockets(|sockets, _| sockets.is_blocked(self.slot))
     }
 
-    /// Sends all of `data` like [`Socket::send`], and gives the buffer back to be filled again.
-    pub async fn send_vec(&self, mut data: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
-        let mut result = self.begin_send();
-        if result.is_err() {
-            return (result, data);
-        }
-        let mut done = 0;
-        while result.is_ok() && done < data.len() {
-            let (sent, rest) = self.write(data.slice(done..)).await;
-            data = rest.into_inner();
-            result = progress(sent, data.len() - done).map(|count| done += count);
-        }
-        self.sending.set(false);
-        (result, data)
+    /// Receives nothing until `resume`: the peer must wait once the kernel's buffers are full. What came in before the kernel
+    /// knows, a few buffers, is still told.
+    pub fn pause(&self) {
+        Local::on_sockets(|sockets, driver| sockets.pause(driver, self.slot));
     }
 
-    /// Ends both directions: pending and later reads see the end, a send in flight fails. What the
-    /// kernel has accepted is still delivered if the peer reads it. Harmless on a dead connection.
+    /// Receives again.
+    pub fn resume(&self) {
+        Local::on_sockets(|sockets, driver| sockets.resume(driver, self.slot));
+    }
+
+    /// Ends both directions: the end is told, a send that waits fails. What the kernel has accepted is still delivered
+    /// if the peer reads it. Harmless on a dead connection.
     pub fn shutdown(&self) {
-        // The one failure is a connection that is not there any more.
-        let _ = rustix::net::shutdown(self.borrow_fd(), Shutdown::Both);
+        Local::on_sockets(|sockets, driver| sockets.shutdown(driver, self.slot, libc::SHUT_RDWR));
     }
 
-    /// Ends our direction only: the peer sees the end after the last byte, and can still send.
+    /// Ends our direction only: the peer sees the end after the last byte, and can still send. Not while a send waits
+    /// for room: that would cut it off.
     pub fn shutdown_write(&self) {
-        let _ = rustix::net::shutdown(self.borrow_fd(), Shutdown::Write);
+        Local::on_sockets(|sockets, driver| sockets.shutdown(driver, self.slot, libc::SHUT_WR));
     }
+}
 
-    /// The peer's address, as the kernel knows it. One system call, the first time.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is gone.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.stream().peer_addr()
-    }
-
-    /// The socket's descriptor, for logs and for socket options.
-    #[must_use]
-    pub fn fd(&self) -> RawFd {
-        self.stream().as_raw_fd()
-    }
-
-    /// Bytes that the kernel has taken but the peer has not acknowledged (`SIOCOUTQ`). One system call.
-    #[must_use]
-    pub fn unsent_bytes(&self) -> usize {
-        let mut count: libc::c_int = 0;
-        // SAFETY: the descriptor is open while `self` lives, and TIOCOUTQ (the same number as SIOCOUTQ)
-        // writes one int, to which the pointer leads.
-        let result = unsafe { libc::ioctl(self.fd(), libc::TIOCOUTQ, &raw mut count) };
-        if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
-    }
-
-    fn stream(&self) -> &TcpStream {
-        // SAFETY: the only `&mut` to the stream is made in `write`, lives for a call that runs no code
-        // of ours, and the type is not `Sync`; so no `&mut` is in use while this reference is.
-        unsafe { &*self.stream.get() }
-    }
-
-    fn write<B: IoBuf>(&self, data: B) -> impl Future<Output = (io::Result<usize>, B)> {
-        // SAFETY: monoio's `write` wants `&mut`, but only clones the stream's shared descriptor and
-        // queues the operation before it returns; no other code of this thread runs meanwhile. A future
-        // of `readable` that still holds a `&TcpStream` read through it on its first poll and does so
-        // no more. monoio splits its own streams in this very way.
-        unsafe { &mut *self.stream.get() }.write(data)
-    }
-
-    fn borrow_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the stream, which owns the descriptor, lives as long as the borrow of `self`.
-        unsafe { BorrowedFd::borrow_raw(self.fd()) }
-    }
-
-    fn begin_send(&self) -> io::Result<()> {
-        if self.sending.replace(true) {
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "a send is in flight on this socket"));
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A shard that is gone, after a panic, has leaked its ring.
+        if Local::is_here() {
+            Local::on_sockets(|sockets, driver| sockets.close(driver, self.slot));
         }
-        Ok(())
     }
 }
 
-impl std::fmt::Debug for Socket {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Socket").field("fd", &self.fd()).field("peer", &self.peer()).finish()
-    }
-}
-
-/// Bytes that one write took, never more than were offered; an error for none.
-fn progress(sent: io::Result<usize>, offered: usize) -> io::Result<usize> {
-    match sent {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        Ok(sent) => Ok(sent.min(offered)),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-        Err(error) => Err(error),
-    }
+/// An empty buffer to gather a send in, with the room of an earlier one if there is one.
+///
+/// # Panics
+///
+/// Outside a shard.
+#[must_use]
+pub fn spare() -> Vec<u8> {
+    Local::on_sockets(|sockets, _| sockets.spare())
 }

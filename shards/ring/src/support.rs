@@ -1,8 +1,11 @@
 //! Whether this kernel lets us run a shard, and what to do when it does not.
 //!
-//! Owns nothing: it sets up a ring of a few entries and drops it. Runs on any thread.
+//! Owns nothing: it sets up a ring of a few entries, with its table and buffers, and drops it. Runs on any thread.
 
 use std::io;
+
+use crate::driver::Driver;
+use crate::sockets::Sockets;
 
 /// The set-up of every shard's ring.
 ///
@@ -70,7 +73,9 @@ impl Unsupported {
 ///
 /// [`Unsupported`] says why in one sentence, and what to do.
 pub fn check_support() -> Result<Support, Unsupported> {
-    match ring_builder().build(8) {
+    // In this order they are dropped: what the ring uses goes after it.
+    let set_up = || Driver::new(8).and_then(|driver| Sockets::new(&driver).map(|sockets| (driver, sockets)));
+    match set_up() {
         Ok(_ring) => Ok(Support { kernel: kernel_release(), flags: &["SINGLE_ISSUER", "DEFER_TASKRUN"] }),
         Err(error) => Err(Unsupported::from_setup(&error)),
     }

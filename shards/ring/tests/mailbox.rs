@@ -11,9 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, connect, echo, listen, shard, wait_until};
+use common::{PATIENCE, connect, echo_one, listen, shard, wait_until};
 use proptest::prelude::*;
-use ringway_ring::listener::Listener;
 use ringway_ring::mailbox::{self, Inbox, Sender};
 use ringway_ring::runtime::{self, spawn_local};
 
@@ -225,8 +224,7 @@ where
         let stop = Rc::new(Cell::new(false));
         let stopped = stop.clone();
         spawn_local(async move {
-            let listener = Listener::new(listener).unwrap();
-            echo(listener.accept().await.unwrap().0).await;
+            echo_one(listener).await;
             runtime::sleep(1).await;
             stopped.set(true);
         });

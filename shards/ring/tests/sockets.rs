@@ -9,10 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{PATIENCE, connect, echo, listen, loopback, read_to_end, serve_echo, shard, shared, wait_until};
+use common::{
+    Event, Events, PATIENCE, accept_one, connect, listen, loopback, read_to_end, serve_echo, shard, wait_until,
+};
 use ringway_ring::listener::{Listener, bind_all};
 use ringway_ring::mailbox;
 use ringway_ring::runtime::{self, spawn_local, timeout};
+use ringway_ring::socket::Chunk;
 
 #[test]
 fn every_byte_comes_back_on_many_connections_of_one_shard() {
@@ -48,15 +51,18 @@ fn a_large_send_to_a_slow_reader_arrives_whole() {
     let data: Vec<u8> = (0..32 * 1024 * 1024_u32).map(|i| (i / 7) as u8).collect();
     let expected = data.clone();
     let server = shard(0, move || async move {
-        let (socket, _) = Listener::new(listener).unwrap().accept().await.unwrap();
-        let (result, back) = socket.send_vec(data).await;
-        result.unwrap();
-        socket.send(Bytes::from_static(b"end")).await.unwrap();
-        back.len()
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+        socket.send(Chunk::Owned(data)).unwrap();
+        assert_eq!(events.next().await, Event::Sent(0));
+        assert!(!socket.is_sending());
+        socket.send(Chunk::Shared(Bytes::from_static(b"end"))).unwrap();
+        runtime::turn().await;
+        assert!(!socket.is_sending() && events.is_empty(), "three bytes had to wait");
     });
     let mut received = Vec::new();
     connect(address).read_to_end(&mut received).unwrap();
-    assert_eq!(server.join().unwrap(), expected.len());
+    server.join().unwrap();
     assert!(received[..expected.len()] == expected[..]);
     assert_eq!(&received[expected.len()..], b"end");
 }
@@ -65,27 +71,19 @@ fn a_large_send_to_a_slow_reader_arrives_whole() {
 fn shutdown_ends_a_send_to_a_peer_that_never_reads() {
     let (listener, address) = listen();
     let server = shard(0, move || async move {
-        let (socket, _) = Listener::new(listener).unwrap().accept().await.unwrap();
-        let socket = shared(socket);
-        let sender = socket.clone();
-        let (mut done, mut waiting) = mailbox::inbox(1, 4);
-        spawn_local(async move {
-            let result = sender.send(Bytes::from(vec![7; 64 * 1024 * 1024])).await;
-            done[0].push(result.map_err(|error| error.kind())).unwrap();
-            done[0].flush();
-        });
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+        socket.send(Chunk::Owned(vec![7; 64 * 1024 * 1024])).unwrap();
         // The send is stuck, and it stays the only one.
-        assert!(timeout(200, waiting.wait()).await.is_none());
-        assert!(socket.unsent_bytes() > 0);
-        assert_eq!(socket.send(Bytes::from_static(b"x")).await.unwrap_err().kind(), std::io::ErrorKind::ResourceBusy);
+        assert!(socket.is_sending());
+        runtime::turn().await;
+        assert!(socket.is_blocked());
+        assert!(socket.send(Chunk::Shared(Bytes::from_static(b"x"))).is_err());
         socket.shutdown();
-        assert!(timeout(5_000, waiting.wait()).await.is_some(), "shutdown did not end the send");
-        let mut result = None;
-        waiting.drain(1, &mut |_, item| result = Some(item));
-        result.unwrap()
+        assert_eq!(events.next().await, Event::End(0));
     });
     let peer = connect(address);
-    assert_eq!(server.join().unwrap(), Err(std::io::ErrorKind::BrokenPipe));
+    server.join().unwrap();
     drop(peer);
 }
 
@@ -93,42 +91,36 @@ fn shutdown_ends_a_send_to_a_peer_that_never_reads() {
 fn shutdown_ends_a_wait_for_bytes_that_never_come() {
     let (listener, address) = listen();
     let server = shard(0, move || async move {
-        let (socket, _) = Listener::new(listener).unwrap().accept().await.unwrap();
-        let socket = shared(socket);
-        let other = socket.clone();
-        spawn_local(async move {
-            runtime::sleep(20).await;
-            other.shutdown();
-        });
-        timeout(5_000, socket.readable()).await.expect("still waiting").unwrap();
-        socket.try_read(&mut [0; 8]).unwrap()
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+        runtime::sleep(20).await;
+        assert!(events.is_empty());
+        socket.shutdown();
+        assert_eq!(events.next().await, Event::End(0));
     });
     let peer = connect(address);
-    assert_eq!(server.join().unwrap(), Some(0));
+    server.join().unwrap();
     drop(peer);
 }
 
 #[test]
-fn a_wait_that_is_given_up_again_and_again_loses_no_bytes() {
+fn a_socket_that_is_paused_again_and_again_loses_no_bytes() {
     let (listener, address) = listen();
     let server = shard(0, move || async move {
-        let (socket, _) = Listener::new(listener).unwrap().accept().await.unwrap();
-        let mut received = Vec::new();
-        let mut buffer = [0; 64];
-        let mut given_up = 0;
-        loop {
-            match timeout(1, socket.readable()).await {
-                None => given_up += 1,
-                Some(ready) => {
-                    ready.unwrap();
-                    match socket.try_read(&mut buffer).unwrap() {
-                        Some(0) => return (received, given_up),
-                        Some(read) => received.extend_from_slice(&buffer[..read]),
-                        None => {}
-                    }
-                }
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+        spawn_local(async move {
+            loop {
+                socket.pause();
+                runtime::sleep(1).await;
+                socket.resume();
+                // At once, in the same turn, and a turn later.
+                socket.pause();
+                socket.resume();
+                runtime::turn().await;
             }
-        }
+        });
+        events.bytes().await
     });
     let mut peer = connect(address);
     let sent: Vec<u8> = (0..100_u8).collect();
@@ -137,28 +129,46 @@ fn a_wait_that_is_given_up_again_and_again_loses_no_bytes() {
         std::thread::sleep(Duration::from_micros(u64::from(byte % 5) * 700));
     }
     drop(peer);
-    let (received, given_up) = server.join().unwrap();
-    assert_eq!(received, sent);
-    assert!(given_up > 0);
+    assert_eq!(server.join().unwrap(), sent);
+}
+
+#[test]
+fn the_peer_of_a_paused_socket_must_wait() {
+    const MORE_THAN_BUFFERS_HOLD: usize = 64 * 1024 * 1024;
+    let (listener, address) = listen();
+    let server = shard(0, move || async move {
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+        assert_eq!(events.next().await, Event::Received(0, b"go".to_vec()));
+        socket.pause();
+        runtime::sleep(100).await;
+        let mut early = 0;
+        while !events.is_empty() {
+            let Event::Received(_, bytes) = events.next().await else { panic!("no bytes") };
+            early += bytes.len();
+        }
+        socket.resume();
+        (early, early + events.bytes().await.len())
+    });
+    let mut peer = connect(address);
+    peer.write_all(b"go").unwrap();
+    peer.write_all(&vec![1; MORE_THAN_BUFFERS_HOLD]).unwrap();
+    drop(peer);
+    let (early, all) = server.join().unwrap();
+    assert!(early < 1024 * 1024, "{early} bytes were told to a socket that is paused");
+    assert_eq!(all, MORE_THAN_BUFFERS_HOLD);
 }
 
 #[test]
 fn a_half_closed_peer_still_gets_its_answer() {
     let (listener, address) = listen();
     let server = shard(0, move || async move {
-        let (socket, _) = Listener::new(listener).unwrap().accept().await.unwrap();
-        let mut buffer = [0; 64];
-        let mut total = 0;
-        loop {
-            socket.readable().await.unwrap();
-            match socket.try_read(&mut buffer).unwrap() {
-                Some(0) => break,
-                Some(read) => total += read,
-                None => {}
-            }
-        }
-        socket.send(Bytes::from(total.to_string())).await.unwrap();
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+        let total = events.bytes().await.len();
+        socket.send(Chunk::Shared(Bytes::from(total.to_string()))).unwrap();
         socket.shutdown_write();
+        runtime::turn().await;
     });
     let mut peer = connect(address);
     peer.write_all(b"question").unwrap();
@@ -170,31 +180,98 @@ fn a_half_closed_peer_still_gets_its_answer() {
 }
 
 #[test]
-fn a_reset_by_the_peer_is_an_error_not_bytes() {
+fn a_reset_by_the_peer_is_told_once_as_the_end() {
     let (listener, address) = listen();
     let server = shard(0, move || async move {
-        let (socket, _) = Listener::new(listener).unwrap().accept().await.unwrap();
-        timeout(5_000, socket.readable()).await.expect("no readiness").unwrap();
-        socket.try_read(&mut [0; 8]).unwrap_err().kind()
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+        assert_eq!(events.next().await, Event::End(0));
+        // What is sent now goes nowhere, and does no harm.
+        socket.send(Chunk::Shared(Bytes::from_static(b"x"))).unwrap();
+        runtime::sleep(20).await;
+        assert!(events.is_empty());
     });
     let peer = socket2::Socket::from(connect(address));
     peer.set_linger(Some(Duration::ZERO)).unwrap();
     drop(peer);
-    assert_eq!(server.join().unwrap(), std::io::ErrorKind::ConnectionReset);
+    server.join().unwrap();
 }
 
 #[test]
 fn accepted_sockets_have_nagles_delay_off_and_know_their_peer() {
     let (listener, address) = listen();
     let server = shard(0, move || async move {
-        let (socket, peer) = Listener::new(listener).unwrap().accept().await.unwrap();
-        assert_eq!(socket.peer().unwrap(), peer);
-        // SAFETY: the descriptor stays open for the borrow, which ends with this statement.
-        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(socket.fd()) };
-        (socket2::SockRef::from(&fd).tcp_nodelay().unwrap(), peer)
+        let accepted = Listener::new(listener).unwrap().accept().await.unwrap();
+        (socket2::SockRef::from(&accepted).tcp_nodelay().unwrap(), accepted.peer())
     });
     let peer = connect(address);
     assert_eq!(server.join().unwrap(), (true, peer.local_addr().unwrap()));
+}
+
+#[test]
+fn a_refused_connection_hears_why() {
+    let (listener, address) = listen();
+    let server = shard(0, move || async move {
+        Listener::new(listener).unwrap().accept().await.unwrap().refuse(b"no room");
+    });
+    let mut heard = String::new();
+    connect(address).read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "no room");
+    server.join().unwrap();
+}
+
+#[test]
+fn a_slot_that_is_used_again_hears_nothing_of_its_last_connection() {
+    const CONNECTIONS: u64 = 300;
+    let (listener, address) = listen();
+    let server = shard(0, move || async move {
+        let (events, handler) = Events::new();
+        let listener = Listener::new(listener).unwrap();
+        for token in 0..CONNECTIONS {
+            let socket = listener.accept().await.unwrap().attach(handler, token).unwrap();
+            // Bytes, or their end, are under way while it is dropped: these are not for the next.
+            if token % 3 == 0 {
+                continue;
+            }
+            let Event::Received(of, bytes) = events.next().await else { panic!("{token} heard of an end") };
+            assert_eq!((of, bytes.as_slice()), (token, &token.to_be_bytes()[..]));
+            socket.send(Chunk::Owned(bytes)).unwrap();
+            assert_eq!(events.next().await, Event::End(token));
+        }
+    });
+    for token in 0..CONNECTIONS {
+        let mut peer = connect(address);
+        // It may have been closed already.
+        let _ = peer.write_all(&token.to_be_bytes());
+        let mut answer = [0; 8];
+        if token % 3 != 0 {
+            peer.read_exact(&mut answer).unwrap();
+            assert_eq!(u64::from_be_bytes(answer), token);
+        }
+    }
+    server.join().unwrap();
+}
+
+#[test]
+fn what_the_loop_does_is_counted() {
+    let (listener, address) = listen();
+    let server = shard(0, move || async move {
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+        let before = runtime::loop_counts();
+        events.next().await;
+        socket.send(Chunk::Shared(Bytes::from_static(b"x"))).unwrap();
+        events.next().await;
+        let after = runtime::loop_counts();
+        // A receive and the end are completions; the send, which went out at once, is none.
+        assert_eq!(after.completions - before.completions, 2);
+        assert!(after.turns - before.turns >= 2);
+    });
+    let mut peer = connect(address);
+    peer.write_all(b"x").unwrap();
+    peer.read_exact(&mut [0; 1]).unwrap();
+    drop(peer);
+    server.join().unwrap();
 }
 
 #[test]
@@ -241,15 +318,16 @@ fn an_accept_that_is_given_up_loses_no_connection() {
             assert!(timeout(1, listener.accept()).await.is_none());
         }
         started.send(()).unwrap();
-        let (socket, _) = timeout(5_000, listener.accept()).await.expect("no connection").unwrap();
-        echo(socket).await;
+        let (events, handler) = Events::new();
+        let accepted = timeout(5_000, listener.accept()).await.expect("no connection").unwrap();
+        let _socket = accepted.attach(handler, 0).unwrap();
+        events.bytes().await
     });
     start.recv_timeout(PATIENCE).unwrap();
     let mut peer = connect(address);
     peer.write_all(b"hello").unwrap();
-    peer.read_exact(&mut [0; 5]).unwrap();
     drop(peer);
-    server.join().unwrap();
+    assert_eq!(server.join().unwrap(), b"hello");
 }
 
 #[test]
@@ -260,13 +338,13 @@ fn a_shard_ends_cleanly_with_reads_sends_and_an_accept_pending() {
     let (stop, mut stopped) = mailbox::inbox::<()>(1, 1);
     let server = shard(0, move || async move {
         spawn_local(async move {
+            let (_events, handler) = Events::new();
             let listener = Listener::new(listener).unwrap();
+            let mut sockets = Vec::new();
             loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                let socket = shared(socket);
-                let sender = socket.clone();
-                spawn_local(async move { drop(sender.send(Bytes::from(vec![1; 16 * 1024 * 1024])).await) });
-                spawn_local(async move { drop(timeout(3_600_000, socket.readable()).await) });
+                let socket = listener.accept().await.unwrap().attach(handler, 0).unwrap();
+                socket.send(Chunk::Owned(vec![1; 16 * 1024 * 1024])).unwrap();
+                sockets.push(socket);
                 counter.fetch_add(1, Ordering::Relaxed);
             }
         });

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use common::{connect, listen, shard};
+use common::{Event, Events, accept_one, connect, listen, send, shard};
 use proptest::prelude::*;
 use ringway_ring::listener::Listener;
 use ringway_ring::tls::{TlsConfig, TlsError, TlsStream};
@@ -351,16 +350,12 @@ fn an_echo_over_a_socket_comes_back_through_tls() {
     let config = files.load();
     let (listener, address) = listen();
     let server = shard(0, move || async move {
-        let (socket, _) = Listener::new(listener).unwrap().accept().await.unwrap();
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
         let mut stream = TlsStream::new(&config).unwrap();
-        let (mut buffer, mut plain) = (vec![0; 4_096], Vec::new());
-        loop {
-            socket.readable().await.unwrap();
-            let Some(read) = socket.try_read(&mut buffer).unwrap() else { continue };
-            if read == 0 {
-                return;
-            }
-            stream.feed(&mut buffer[..read], &mut plain).unwrap();
+        let mut plain = Vec::new();
+        while let Event::Received(_, mut bytes) = events.next().await {
+            stream.feed(&mut bytes, &mut plain).unwrap();
             let mut out = Vec::new();
             stream.take_output(&mut out);
             if !plain.is_empty() {
@@ -369,7 +364,7 @@ fn an_echo_over_a_socket_comes_back_through_tls() {
             if stream.is_peer_closed() {
                 stream.close_notify(&mut out).unwrap();
             }
-            socket.send(Bytes::from(out)).await.unwrap();
+            send(&socket, out).await;
         }
     });
     let config = Arc::new(files.client(&rustls::version::TLS13, &[b"http/1.1"]));

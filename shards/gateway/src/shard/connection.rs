@@ -5,12 +5,10 @@
 //! ```
 //!
 //! Lives in its shard's table under a key of slot and generation, so that an answer which comes too late
-//! never reaches the connection that took its slot. An idle connection holds no read buffer.
+//! never reaches the connection that took its slot. An idle connection holds no buffer and no task.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
-use std::rc::Rc;
-use std::task::Waker;
 
 use bytes::Bytes;
 use ringway_engine::delivery::Device;
@@ -20,7 +18,7 @@ use ringway_engine::packet::Format;
 use ringway_engine::packet::schema::ResumePoint;
 use ringway_engine::session::Session;
 use ringway_engine::websocket::Decoder;
-use ringway_ring::socket::Socket;
+use ringway_ring::socket::{self, Chunk, Socket};
 use ringway_ring::tls::TlsStream;
 
 /// Most bytes of one send; what is queued beyond goes into the next.
@@ -48,18 +46,10 @@ pub(crate) struct Opening {
     pub(crate) resume: BTreeMap<String, ResumePoint>,
 }
 
-/// What a send carries.
-pub(crate) enum Chunk {
-    /// One buffer, perhaps shared with other connections.
-    Shared(Bytes),
-    /// Several, gathered.
-    Owned(Vec<u8>),
-}
-
 /// A connection; see the module's head.
 pub(crate) struct Connection {
     pub(crate) generation: u32,
-    pub(crate) socket: Rc<Socket>,
+    pub(crate) socket: Socket,
     pub(crate) phase: Phase,
     pub(crate) format: Format,
     pub(crate) session: Session,
@@ -79,26 +69,26 @@ pub(crate) struct Connection {
     /// What comes after it.
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
-    /// A send is in flight.
-    pub(crate) sending: bool,
     /// Stands in the shard's list of connections to flush.
     pub(crate) dirty: bool,
     /// Half-close once the queue is out.
     pub(crate) finish: bool,
     /// TLS only: the peer was told that nothing more comes.
     notified: bool,
-    /// When the queue last moved, or became non-empty; Unix milliseconds.
+    /// When the queue last moved.
     pub(crate) progress_ms: u64,
     /// The timer entry that counts.
     pub(crate) timer_ms: u64,
     /// When a closing connection is cut for good.
     pub(crate) cut_ms: u64,
-    /// The reader, while it must not read.
-    pub(crate) parked: Option<Waker>,
+    /// The peer is a balancer that is trusted to say who the client is.
+    pub(crate) behind_balancer: bool,
+    /// The socket is paused: see `is_full`.
+    pub(crate) parked: bool,
 }
 
 impl Connection {
-    pub(crate) fn new(generation: u32, socket: Rc<Socket>, session: Session, address: IpAddr, phase: Phase) -> Self {
+    pub(crate) fn new(generation: u32, socket: Socket, session: Session, address: IpAddr, phase: Phase) -> Self {
         Self {
             generation,
             socket,
@@ -115,14 +105,14 @@ impl Connection {
             next: Bytes::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
-            sending: false,
             dirty: false,
             finish: false,
             notified: false,
             progress_ms: 0,
             timer_ms: u64::MAX,
             cut_ms: u64::MAX,
-            parked: None,
+            behind_balancer: false,
+            parked: false,
         }
     }
 
@@ -137,12 +127,9 @@ impl Connection {
     }
 
     /// Queues bytes, in order.
-    pub(crate) fn push(&mut self, bytes: Bytes, now_ms: u64) {
+    pub(crate) fn push(&mut self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
-        }
-        if self.next.is_empty() && !self.sending {
-            self.progress_ms = now_ms;
         }
         self.queued_bytes += bytes.len();
         if self.next.is_empty() {
@@ -159,10 +146,10 @@ impl Connection {
         self.queued_bytes = 0;
     }
 
-    /// Takes the next send: one buffer as it is, or several gathered into `spare`, which is then taken too.
-    pub(crate) fn take_chunk(&mut self, spare: &mut Vec<u8>) -> Option<Chunk> {
+    /// Takes the next send: one buffer as it is, or several gathered.
+    pub(crate) fn take_chunk(&mut self) -> Option<Chunk> {
         if self.tls.is_some() {
-            return self.take_sealed(std::mem::take(spare));
+            return self.take_sealed(socket::spare());
         }
         if self.next.len() > SEND_BYTES_MAX {
             // In pieces, so that a slow but reading peer shows progress.
@@ -173,8 +160,7 @@ impl Connection {
         if self.next.is_empty() || first.len() + self.next.len() > SEND_BYTES_MAX {
             return Some(Chunk::Shared(first));
         }
-        let mut gathered = std::mem::take(spare);
-        gathered.clear();
+        let mut gathered = socket::spare();
         gathered.extend_from_slice(&first);
         while gathered.len() + self.next.len() <= SEND_BYTES_MAX
             && let Some(bytes) = self.pop()
@@ -197,7 +183,6 @@ impl Connection {
     /// As `take_chunk`, encrypted.
     fn take_sealed(&mut self, mut spare: Vec<u8>) -> Option<Chunk> {
         let mut tls = self.tls.take()?;
-        spare.clear();
         while (spare.is_empty() || spare.len() + self.next.len() <= SEND_BYTES_MAX)
             && let Some(bytes) = self.pop()
         {
@@ -217,16 +202,16 @@ impl Connection {
         (!spare.is_empty()).then_some(Chunk::Owned(spare))
     }
 
-    /// Whether the reader must wait: enough commands are in flight, or the client does not read answers.
-    pub(crate) fn is_parked(&self) -> bool {
+    /// Whether no more may be taken in: enough commands are in flight, or the client does not read answers.
+    pub(crate) fn is_full(&self) -> bool {
         matches!(self.phase, Phase::Frames)
             && (self.session.is_full() || self.queued_bytes > ringway_engine::limits::DELIVERY_QUEUED_BYTES_MAX)
     }
 
     /// Queues a close frame as the last thing.
-    pub(crate) fn push_close(&mut self, code: CloseCode, now_ms: u64) {
+    pub(crate) fn push_close(&mut self, code: CloseCode) {
         let frame = ringway_engine::websocket::close_frame(code as u16, code.name());
-        self.push(frame, now_ms);
+        self.push(frame);
         self.phase = Phase::Closing;
         self.finish = true;
     }

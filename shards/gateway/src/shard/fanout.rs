@@ -18,7 +18,15 @@ use smallvec::SmallVec;
 use super::{Keys, Shard};
 use crate::clock;
 use crate::mail::{Transient, TransientTo};
-use crate::trace::Station;
+use crate::trace::{Hop, Station};
+
+/// A batch, and what is the same for every device that it is shown to.
+struct Showing<'a> {
+    delivery: &'a Arc<Delivery>,
+    /// The conversation's stable hash.
+    hash: u64,
+    at_us: u64,
+}
 
 impl Shard {
     /// Shows a committed batch to the devices here and answers the senders among them.
@@ -34,13 +42,15 @@ impl Shard {
         senders.sort_unstable();
         senders.dedup();
         let audience = self.audience(&delivery.conv);
+        // Once for all devices: a large group is shown thousands of times.
+        let showing = Showing { delivery, hash: delivery.conv.stable_hash(), at_us: clock::unix_us() };
         for key in &audience {
             if senders.binary_search(key).is_err() {
-                self.show_to(*key, delivery, true);
+                self.show_to(*key, &showing, true);
             }
         }
         for key in senders {
-            self.show_to(key, delivery, audience.contains(&key));
+            self.show_to(key, &showing, audience.contains(&key));
         }
     }
 
@@ -61,9 +71,9 @@ impl Shard {
     }
 
     /// One device's part of a batch. A sender that is no `member` any more gets its answers alone.
-    fn show_to(&mut self, key: u64, delivery: &Arc<Delivery>, member: bool) {
+    fn show_to(&mut self, key: u64, showing: &Showing<'_>, member: bool) {
         let index = self.index;
-        let hash = delivery.conv.stable_hash();
+        let delivery = showing.delivery;
         let Some(connection) = self.connection(key) else { return };
         let format = connection.format;
         let mut shown = 0;
@@ -74,7 +84,7 @@ impl Shard {
             if own.peek().is_some() {
                 self.queue_run(key, delivery, format, &mut run);
                 for origin in own {
-                    self.answer_sent(key, delivery, item, origin.command);
+                    self.answer_sent(key, showing, item, origin.command);
                 }
                 if member
                     && !item.duplicate
@@ -99,7 +109,7 @@ impl Shard {
                     } else {
                         run.end = range.end;
                     }
-                    self.note(Station::Pushed, item.msg_id, hash, item.seq, key);
+                    self.note_shown(Station::Pushed, showing, item, key);
                 }
                 Verdict::Skip => self.queue_run(key, delivery, format, &mut run),
                 Verdict::Resync => {
@@ -121,15 +131,20 @@ impl Shard {
         }
     }
 
-    fn answer_sent(&mut self, key: u64, delivery: &Delivery, item: &DeliveryItem, command: u64) {
+    fn note_shown(&mut self, station: Station, showing: &Showing<'_>, item: &DeliveryItem, key: u64) {
+        let (at_us, conv, shard) = (showing.at_us, showing.hash, self.index);
+        self.trace.note(Hop { at_us, station, msg_id: item.msg_id, conv, seq: item.seq, who: key, shard });
+    }
+
+    fn answer_sent(&mut self, key: u64, showing: &Showing<'_>, item: &DeliveryItem, command: u64) {
         let sent = Sent {
-            conv: delivery.conv.as_str().to_owned(),
+            conv: showing.delivery.conv.as_str().to_owned(),
             msg_id: item.msg_id,
             epoch: item.epoch,
             seq: item.seq,
             ts: item.ts_ms,
         };
-        self.note(Station::Sent, item.msg_id, delivery.conv.stable_hash(), item.seq, key);
+        self.note_shown(Station::Sent, showing, item, key);
         self.answer(key, &ServerPacket { id: command, sent: Some(sent), ..ServerPacket::default() });
     }
 

@@ -1,10 +1,9 @@
 //! Bytes of one connection, from the socket to commands: PROXY header, TLS, upgrade, frames.
 //!
-//! A reader task waits for readiness, so an idle connection holds no buffer; it reads without blocking
-//! into the shard's one read buffer. A dropped reader loses no bytes: they are still in the kernel.
+//! The ring calls [`Intake`] with what came in, in a buffer of the shard's; an idle connection holds none. A
+//! connection that may take in no more is paused; what the ring had already taken is held until it goes on.
 
 use std::ops::ControlFlow;
-use std::rc::Rc;
 
 use bytes::Bytes;
 use ringway_engine::errors::CloseCode;
@@ -13,14 +12,11 @@ use ringway_engine::packet::{self, Format, NotTheProtocol};
 use ringway_engine::websocket::handshake::{self, Upgrade};
 use ringway_engine::websocket::{Incoming, Opcode, ProtocolError, frame};
 use ringway_ring::proxy;
-use ringway_ring::socket::Socket;
+use ringway_ring::socket::Handler;
 
 use super::connection::{Opening, Phase};
 use super::{Shard, Shared};
 use crate::clock;
-
-/// Reads of one turn; a connection that has more waits for the next.
-const READS_PER_TURN: usize = 4;
 
 /// How a connection goes on after bytes were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,59 +25,67 @@ enum Flow {
     End,
 }
 
-/// Reads until the connection ends, then takes it out of the table.
-pub(super) async fn run(shared: Shared, socket: Rc<Socket>, key: u64) {
-    loop {
-        let parked = std::future::poll_fn(|context| {
-            let mut shard = shared.borrow_mut();
-            match shard.connection(key) {
-                Some(connection) if connection.is_parked() => {
-                    connection.parked = Some(context.waker().clone());
-                    std::task::Poll::Pending
-                }
-                Some(_) => std::task::Poll::Ready(Flow::Go),
-                None => std::task::Poll::Ready(Flow::End),
-            }
-        });
-        if parked.await == Flow::End || socket.readable().await.is_err() {
-            break;
-        }
-        if shared.borrow_mut().read(&socket, key) == Flow::End {
-            break;
-        }
+/// The shard, as the ring calls it.
+pub(super) struct Intake(pub(super) Shared);
+
+impl Handler for Intake {
+    fn handle_received(&self, key: u64, bytes: &mut [u8]) {
+        self.0.borrow_mut().handle_received(key, bytes);
     }
-    socket.shutdown();
-    shared.borrow_mut().remove(key);
+
+    fn handle_end(&self, key: u64) {
+        let mut shard = self.0.borrow_mut();
+        shard.remove(key);
+        shard.settle();
+    }
+
+    fn handle_sent(&self, key: u64) {
+        self.0.borrow_mut().handle_sent(key);
+    }
 }
 
 impl Shard {
-    /// Takes what the socket has, up to a bound.
-    fn read(&mut self, socket: &Socket, key: u64) -> Flow {
-        let mut buffer = std::mem::take(&mut self.read_buffer);
-        let mut flow = Flow::Go;
-        for _ in 0..READS_PER_TURN {
-            match socket.try_read(&mut buffer) {
-                Ok(None) => break,
-                Ok(Some(0)) | Err(_) => {
-                    flow = Flow::End;
-                    break;
-                }
-                Ok(Some(count)) => {
-                    self.metrics.counters.reads.add(1);
-                    self.metrics.counters.bytes_in.add(count as u64);
-                    let full = count == buffer.len();
-                    flow = self.handle_bytes(key, buffer.get_mut(..count).unwrap_or_default());
-                    // A read that did not fill the buffer has emptied the socket.
-                    let parked = self.connection(key).is_none_or(|connection| connection.is_parked());
-                    if flow == Flow::End || !full || parked {
-                        break;
-                    }
-                }
-            }
+    fn handle_received(&mut self, key: u64, bytes: &mut [u8]) {
+        self.metrics.counters.reads.add(1);
+        self.metrics.counters.bytes_in.add(bytes.len() as u64);
+        let Some(connection) = self.connection(key) else { return };
+        if connection.parked {
+            self.held.entry(key).or_default().extend_from_slice(bytes);
+            return;
         }
-        self.read_buffer = buffer;
+        self.take_in(key, bytes);
         self.settle();
-        flow
+    }
+
+    /// Takes bytes in, and pauses the connection if that was enough.
+    fn take_in(&mut self, key: u64, bytes: &mut [u8]) {
+        if self.handle_bytes(key, bytes) == Flow::End {
+            return self.remove(key);
+        }
+        if let Some(connection) = self.connection(key)
+            && connection.is_full()
+            && !connection.parked
+        {
+            connection.parked = true;
+            connection.socket.pause();
+        }
+    }
+
+    /// A paused connection may take in again: what is held first.
+    pub(super) fn go_on(&mut self, key: u64) {
+        let Some(connection) = self.connection(key) else { return };
+        if !connection.parked || connection.is_full() {
+            return;
+        }
+        connection.parked = false;
+        if let Some(mut held) = self.held.remove(&key) {
+            self.take_in(key, &mut held);
+        }
+        if let Some(connection) = self.connection(key)
+            && !connection.parked
+        {
+            connection.socket.resume();
+        }
     }
 
     fn handle_bytes(&mut self, key: u64, bytes: &mut [u8]) -> Flow {
@@ -162,10 +166,8 @@ impl Shard {
 
     fn upgrade(&mut self, key: u64, upgrade: Upgrade, rest: &mut [u8]) -> Flow {
         let live = self.live.config();
-        let now_ms = clock::steady_ms();
         let Some(connection) = self.connection(key) else { return Flow::End };
-        let Ok(peer) = connection.socket.peer().map(|peer| peer.ip()) else { return Flow::End };
-        if live.trusted_peers.contains(peer)
+        if connection.behind_balancer
             && let Some(forwarded) = &upgrade.forwarded_for
             && let Some(address) = proxy::client_address(forwarded, &live.trusted_peers)
         {
@@ -192,7 +194,7 @@ impl Shard {
         };
         let Some(connection) = self.connection(key) else { return Flow::End };
         connection.format = format;
-        connection.push(Bytes::from(upgrade.response(Some(format.subprotocol()))), now_ms);
+        connection.push(Bytes::from(upgrade.response(Some(format.subprotocol()))));
         connection.opening =
             upgrade.authorization.map(|token| Box::new(Opening { bearer: Some(token), ..Opening::default() }));
         connection.phase = Phase::Frames;
@@ -204,9 +206,8 @@ impl Shard {
     /// Answers the upgrade with an HTTP refusal and ends the connection.
     fn refuse_upgrade(&mut self, key: u64, response: Vec<u8>) -> Flow {
         self.metrics.counters.refused.add(1);
-        let now_ms = clock::steady_ms();
         if let Some(connection) = self.connection(key) {
-            connection.push(Bytes::from(response), now_ms);
+            connection.push(Bytes::from(response));
             self.close_after_output(key);
         }
         Flow::Go
@@ -216,7 +217,7 @@ impl Shard {
         let now_ms = clock::steady_ms();
         let Some(connection) = self.connection(key) else { return Flow::End };
         let mut decoder = std::mem::take(&mut connection.decoder);
-        let fed = decoder.feed(bytes, now_ms, &mut |incoming| self.handle_incoming(key, incoming, now_ms));
+        let fed = decoder.feed(bytes, now_ms, &mut |incoming| self.handle_incoming(key, incoming));
         let Some(connection) = self.connection(key) else { return Flow::End };
         connection.decoder = decoder;
         if let Err(error) = fed {
@@ -225,7 +226,7 @@ impl Shard {
         Flow::Go
     }
 
-    fn handle_incoming(&mut self, key: u64, incoming: Incoming<'_>, now_ms: u64) -> ControlFlow<()> {
+    fn handle_incoming(&mut self, key: u64, incoming: Incoming<'_>) -> ControlFlow<()> {
         let Some(connection) = self.connection(key) else { return ControlFlow::Break(()) };
         let format = connection.format;
         match incoming {
@@ -235,14 +236,14 @@ impl Shard {
             Incoming::Ping(payload) => {
                 // A client that pings but does not read gets no more pongs than its queue holds.
                 if connection.queued() <= DELIVERY_QUEUED_BYTES_MAX {
-                    connection.push(frame(Opcode::Pong, payload), now_ms);
+                    connection.push(frame(Opcode::Pong, payload));
                     self.mark_dirty(key);
                 }
             }
             Incoming::Pong(_) => {}
             Incoming::Close(code) => {
                 let answer = code.map_or(CloseCode::Normal as u16, |(code, _)| code);
-                connection.push(ringway_engine::websocket::close_frame(answer, ""), now_ms);
+                connection.push(ringway_engine::websocket::close_frame(answer, ""));
                 self.close_after_output(key);
             }
         }

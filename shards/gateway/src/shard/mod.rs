@@ -14,9 +14,8 @@
 //! | `ticker` | deadlines, acknowledgements, drain |
 //!
 //! All state sits in one `RefCell` that no code holds over an `.await`. Tasks: one that accepts, one for
-//! the inbox, one ticker, one flusher, one reader a connection, one writer for each connection that has
-//! something in flight. A dropped reader or writer leaves the connection in the table; `remove` is called
-//! at the end of the reader, and the shard's end drops them all.
+//! the inbox, one ticker, one flusher. A connection has none: the ring calls `intake` when bytes came in, when
+//! they end and when there is room again. `remove` is called at the end, and the shard's end drops them all.
 
 mod accept;
 mod backlog;
@@ -60,8 +59,6 @@ use crate::trace::{Hop, Station, TraceRing};
 
 /// Tick of the shard's timer wheel.
 const TICK_MS: u64 = 100;
-/// Bytes of the read buffer that all connections of a shard share.
-const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Everything a shard's thread needs to begin.
 pub(crate) struct ShardParts {
@@ -109,14 +106,16 @@ pub(crate) struct Shard {
     owed: Vec<HashMap<ConversationId, (Place, Place), RandomState>>,
     /// Connections with something to send.
     dirty: Vec<u64>,
+    /// Paused connections that may take in again, before the turn ends.
+    unparked: Vec<u64>,
+    /// What came in on connections that are paused.
+    held: HashMap<u64, Vec<u8>, RandomState>,
     /// When the acknowledgements of which connection are handed on, in order of time.
     acked: VecDeque<(u64, u64)>,
     /// Devices whose backlog read brought nothing; tried again at the next tick.
     stalled: Vec<u64>,
     wheel: Wheel<u64>,
     flusher: Option<Waker>,
-    read_buffer: Vec<u8>,
-    spare: Vec<u8>,
     effects: Vec<SessionEffect>,
     trace: TraceRing,
     proxy_protocol: bool,
@@ -152,12 +151,12 @@ pub(crate) async fn run(parts: ShardParts) {
         uplink: Outbox::new(parts.uplink),
         own: VecDeque::new(),
         dirty: Vec::new(),
+        unparked: Vec::new(),
+        held: HashMap::default(),
         acked: VecDeque::new(),
         stalled: Vec::new(),
         wheel: Wheel::new(TICK_MS, clock::steady_ms()),
         flusher: None,
-        read_buffer: vec![0; READ_BUFFER_BYTES],
-        spare: Vec::new(),
         effects: Vec::new(),
         trace: TraceRing::new(parts.hops.as_ref()),
         proxy_protocol,
@@ -171,7 +170,8 @@ pub(crate) async fn run(parts: ShardParts) {
         finish_waker: None,
     };
     let shared = Rc::new(RefCell::new(shard));
-    runtime::spawn_local(accept::run(Rc::clone(&shared), listener));
+    let handler = runtime::add_handler(Rc::new(intake::Intake(Rc::clone(&shared))));
+    runtime::spawn_local(accept::run(Rc::clone(&shared), listener, handler));
     if let Some(echo) = echo {
         runtime::spawn_local(crate::echo::run(echo));
     }
@@ -206,6 +206,7 @@ impl Shard {
         }
         self.detach(key);
         let connection = self.connections.remove(key as u32 as usize);
+        self.held.remove(&key);
         if let Some(count) = self.addresses.get_mut(&connection.address) {
             *count -= 1;
             if *count == 0 {

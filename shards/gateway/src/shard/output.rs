@@ -1,11 +1,9 @@
 //! From queues to sockets: everything that one turn produced for a connection goes in one send.
 //!
 //! Whoever queues bytes marks the connection dirty and wakes the flusher, which stands behind all tasks
-//! that are ready now; it starts a writer for each dirty connection that has none. One send is in flight a
-//! connection; a writer goes on until the queue is empty. A send to a peer that never reads ends when the
-//! ticker shuts the socket down.
-
-use std::rc::Rc;
+//! that are ready now; it hands the ring one buffer for each dirty connection. A connection whose peer does
+//! not read stays out of it until the ring says that there was room. A send to a peer that never reads ends
+//! when the ticker shuts the socket down.
 
 use bytes::Bytes;
 use ringway_engine::effect::SessionEffect;
@@ -14,18 +12,15 @@ use ringway_engine::limits::{DELIVERY_QUEUED_BYTES_MAX, DELIVERY_RESERVE_BYTES};
 use ringway_engine::packet;
 use ringway_engine::packet::schema::ServerPacket;
 use ringway_ring::runtime;
-use ringway_ring::socket::Socket;
 
-use super::connection::{Chunk, Phase};
+use super::connection::Phase;
 use super::{Shard, Shared};
 use crate::clock;
 
 /// How long a connection may linger after its close frame, for the peer to read it.
 const LINGER_MS: u64 = 2_000;
-/// Largest write buffer that is kept for the next gathered send.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
 
-/// Starts writers for what the turn produced and wakes the other threads once.
+/// Sends what the turn produced and wakes the other threads once.
 pub(super) async fn run_flusher(shared: Shared) {
     loop {
         std::future::poll_fn(|context| {
@@ -40,72 +35,19 @@ pub(super) async fn run_flusher(shared: Shared) {
             std::task::Poll::Pending
         })
         .await;
-        let (writers, room) = {
+        let (room, over) = {
             let mut shard = shared.borrow_mut();
             let room = shard.flush_mail();
-            (shard.take_writers(), room)
+            shard.send_dirty();
+            shard.settle();
+            (room, shard.dirty.is_empty())
         };
-        for (key, socket) in writers {
-            runtime::spawn_local(write(Rc::clone(&shared), socket, key));
-        }
         if !room {
             // A peer's ring is full: it works on it; look again soon.
             runtime::sleep(1).await;
-        }
-    }
-}
-
-async fn write(shared: Shared, socket: Rc<Socket>, key: u64) {
-    loop {
-        let chunk = {
-            let mut shard = shared.borrow_mut();
-            let mut spare = std::mem::take(&mut shard.spare);
-            let Some(connection) = shard.connection(key) else { return };
-            let chunk = connection.take_chunk(&mut spare);
-            if chunk.is_none() {
-                connection.sending = false;
-                if connection.finish {
-                    socket.shutdown_write();
-                }
-                shard.spare = spare;
-                shard.pump_backlog(key);
-                shard.settle();
-                return;
-            }
-            shard.spare = spare;
-            chunk
-        };
-        let (result, bytes) = match chunk {
-            None => return,
-            Some(Chunk::Shared(bytes)) => {
-                let count = bytes.len();
-                (socket.send(bytes).await, count)
-            }
-            Some(Chunk::Owned(buffer)) => {
-                let count = buffer.len();
-                let (result, buffer) = socket.send_vec(buffer).await;
-                let mut shard = shared.borrow_mut();
-                if buffer.capacity() > shard.spare.capacity() && buffer.capacity() <= SPARE_BYTES_MAX {
-                    shard.spare = buffer;
-                }
-                (result, count)
-            }
-        };
-        let mut shard = shared.borrow_mut();
-        if result.is_err() {
-            // The reader sees the end and takes the connection out.
-            socket.shutdown();
-            return;
-        }
-        shard.metrics.counters.writes.add(1);
-        shard.metrics.counters.bytes_out.add(bytes as u64);
-        let now_ms = clock::steady_ms();
-        let Some(connection) = shard.connection(key) else { return };
-        connection.progress_ms = now_ms;
-        if !connection.is_parked()
-            && let Some(reader) = connection.parked.take()
-        {
-            reader.wake();
+        } else if !over {
+            // More than one send for a connection: the first goes out now.
+            runtime::turn().await;
         }
     }
 }
@@ -129,18 +71,62 @@ impl Shard {
         room
     }
 
-    fn take_writers(&mut self) -> Vec<(u64, Rc<Socket>)> {
-        let dirty = std::mem::take(&mut self.dirty);
-        let mut writers = Vec::with_capacity(dirty.len());
-        for key in dirty {
-            let Some(connection) = self.connection(key) else { continue };
-            connection.dirty = false;
-            if !connection.sending && (connection.has_output() || connection.finish) {
-                connection.sending = true;
-                writers.push((key, Rc::clone(&connection.socket)));
+    /// Hands the ring one buffer for each connection that has something to send and nothing on its way.
+    fn send_dirty(&mut self) {
+        let now_ms = clock::steady_ms();
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for key in dirty.drain(..) {
+            if self.send_next(key, now_ms) {
+                self.dirty.push(key);
             }
         }
-        writers
+        // What was marked meanwhile, and what is to go on, in a list of their own; the room is kept.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+    }
+
+    /// Sends one buffer of a connection; true when it must be looked at again in the next turn.
+    fn send_next(&mut self, key: u64, now_ms: u64) -> bool {
+        let Some(connection) = self.connection(key) else { return false };
+        if connection.socket.is_sending() {
+            // Out at the end of this turn; or it waits for room, and `handle_sent` tells.
+            connection.dirty = !connection.socket.is_blocked();
+            return connection.dirty;
+        }
+        let Some(chunk) = connection.take_chunk() else {
+            connection.dirty = false;
+            if connection.finish {
+                connection.socket.shutdown_write();
+            }
+            self.pump_backlog(key);
+            return false;
+        };
+        let bytes = chunk.bytes().len();
+        if connection.socket.send(chunk).is_err() {
+            // It was asked above: never.
+            tracing::error!(key, "a send was refused, the connection ends");
+            connection.socket.shutdown();
+            return false;
+        }
+        connection.progress_ms = now_ms;
+        connection.dirty = connection.has_output() || connection.finish;
+        let again = connection.dirty;
+        self.metrics.counters.writes.add(1);
+        self.metrics.counters.bytes_out.add(bytes as u64);
+        self.unpark(key);
+        if !again {
+            self.pump_backlog(key);
+        }
+        again
+    }
+
+    /// A send that had to wait for room is out.
+    pub(super) fn handle_sent(&mut self, key: u64) {
+        let now_ms = clock::steady_ms();
+        let Some(connection) = self.connection(key) else { return };
+        connection.progress_ms = now_ms;
+        self.mark_dirty(key);
+        self.settle();
     }
 
     /// Notes that a connection has something to send.
@@ -154,8 +140,14 @@ impl Shard {
 
     /// Work of this turn is done: what the shard told itself is handled, the flusher woken.
     pub(super) fn settle(&mut self) {
-        while let Some(message) = self.own.pop_front() {
-            self.handle_mail(message);
+        loop {
+            if let Some(message) = self.own.pop_front() {
+                self.handle_mail(message);
+            } else if let Some(key) = self.unparked.pop() {
+                self.go_on(key);
+            } else {
+                break;
+            }
         }
         if self.has_work() {
             self.wake_flusher();
@@ -164,7 +156,6 @@ impl Shard {
 
     /// Queues a frame that is shared with other connections.
     pub(super) fn queue(&mut self, key: u64, frame: Bytes) {
-        let now_ms = clock::steady_ms();
         let Some(connection) = self.connection(key) else { return };
         if !matches!(connection.phase, Phase::Frames) {
             return;
@@ -174,7 +165,7 @@ impl Shard {
             self.close(key, CloseCode::SlowReader);
             return;
         }
-        connection.push(frame, now_ms);
+        connection.push(frame);
         self.metrics.counters.frames_out.add(1);
         self.mark_dirty(key);
     }
@@ -205,14 +196,20 @@ impl Shard {
         }
     }
 
-    /// A command in flight is done; its reader may go on.
+    /// A command in flight is done; more may be taken in.
     pub(super) fn answered(&mut self, key: u64) {
         let Some(connection) = self.connection(key) else { return };
         connection.session.handle_answered();
-        if !connection.is_parked()
-            && let Some(reader) = connection.parked.take()
+        self.unpark(key);
+    }
+
+    /// Notes that a connection may take in again, if it was kept from it; carried out before the turn ends.
+    fn unpark(&mut self, key: u64) {
+        if let Some(connection) = self.connection(key)
+            && connection.parked
+            && !connection.is_full()
         {
-            reader.wake();
+            self.unparked.push(key);
         }
     }
 
@@ -226,7 +223,6 @@ impl Shard {
 
     /// Carries out the session's close: the frame is the last thing queued.
     pub(super) fn finish_session(&mut self, key: u64, code: CloseCode) {
-        let now_ms = clock::steady_ms();
         self.detach(key);
         let Some(connection) = self.connection(key) else { return };
         if !matches!(connection.phase, Phase::Frames) {
@@ -236,7 +232,7 @@ impl Shard {
             // It would not read the rest either; make room for the frame that says why.
             connection.drop_queue();
         }
-        connection.push_close(code, now_ms);
+        connection.push_close(code);
         self.metrics.counters.closed_by_server.add(1);
         self.close_after_output(key);
     }
@@ -249,8 +245,9 @@ impl Shard {
         connection.phase = Phase::Closing;
         connection.finish = true;
         connection.cut_ms = cut_ms;
-        if let Some(reader) = connection.parked.take() {
-            reader.wake();
+        if connection.parked {
+            // What still comes is dropped, and its end must be seen.
+            self.unparked.push(key);
         }
         self.mark_dirty(key);
         self.schedule_at(key, cut_ms);

@@ -93,14 +93,14 @@ impl Shard {
                 self.schedule_at(key, cut_ms);
             }
             Phase::Frames => {
-                let stuck = connection.sending && connection.progress_ms + SLOW_READER_MS <= now_ms;
+                let stuck = connection.socket.is_blocked() && connection.progress_ms + SLOW_READER_MS <= now_ms;
                 if stuck {
                     self.metrics.counters.slow_closed.add(1);
                     self.close(key, CloseCode::SlowReader);
                     return;
                 }
                 connection.session.handle_timer(now_ms, &mut effects);
-                let sending = connection.sending;
+                let sending = connection.socket.is_blocked();
                 let deadline_ms = connection.session.deadline_ms();
                 self.carry_out(key, &mut effects);
                 // While a send is in flight its progress is looked at too.
