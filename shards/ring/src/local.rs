@@ -52,6 +52,8 @@ pub struct LoopCounts {
     pub wakes: u64,
     /// Tasks polled.
     pub polls: u64,
+    /// Processor time of the thread, microseconds, user and system.
+    pub cpu_us: u64,
 }
 
 /// A poll of a listener.
@@ -139,8 +141,9 @@ impl Local {
         woken.unwrap_or(false)
     }
 
+    /// What the loop has done so far. One system call.
     pub(crate) fn counts(&self) -> LoopCounts {
-        self.counts.get()
+        LoopCounts { cpu_us: thread_cpu_us(), ..self.counts.get() }
     }
 
     pub(crate) fn timers(&self) -> &Timers {
@@ -376,4 +379,12 @@ impl Local {
     pub(crate) fn abandon() {
         std::mem::forget(LOCAL.take());
     }
+}
+
+/// Processor time of this thread.
+fn thread_cpu_us() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes the timespec to which the pointer leads.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
 }

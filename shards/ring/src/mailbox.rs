@@ -117,6 +117,8 @@ pub struct Inbox<T> {
     shared: Arc<Shared>,
     /// The ring that the next drain begins with.
     next: usize,
+    /// Sleeps that a sender has ended, since the start.
+    woken: u64,
 }
 
 impl<T> Inbox<T> {
@@ -151,7 +153,8 @@ impl<T> Inbox<T> {
         if !self.is_empty() {
             runtime::turn().await;
         }
-        std::future::poll_fn(|context| {
+        let mut slept = false;
+        let ready = std::future::poll_fn(|context| {
             if let Some(ready) = self.readiness() {
                 return Poll::Ready(ready);
             }
@@ -164,16 +167,27 @@ impl<T> Inbox<T> {
                     self.shared.sleeping.store(false, Ordering::Relaxed);
                     Poll::Ready(ready)
                 }
-                None => Poll::Pending,
+                None => {
+                    slept = true;
+                    Poll::Pending
+                }
             }
         })
-        .await
+        .await;
+        self.woken += u64::from(slept);
+        ready
     }
 
     /// Items that wait in all rings together.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.rings.iter().flatten().map(Consumer::slots).sum()
+    }
+
+    /// How often a sender has woken this inbox out of its sleep; a batch that finds it awake wakes nobody.
+    #[must_use]
+    pub fn woken(&self) -> u64 {
+        self.woken
     }
 
     /// Whether no item waits.
@@ -264,5 +278,5 @@ fn build<T>(wanted: impl Iterator<Item = bool>, capacity: usize) -> (Vec<Option<
         senders.push(Some(Sender { ring: producer, shared: Arc::clone(&shared), unflushed: false }));
         rings.push(Some(consumer));
     }
-    (senders, Inbox { rings, shared, next: 0 })
+    (senders, Inbox { rings, shared, next: 0, woken: 0 })
 }

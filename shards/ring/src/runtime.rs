@@ -198,14 +198,10 @@ pub fn add_handler(handler: Rc<dyn Handler>) -> HandlerId {
     Local::of_shard().add_handler(handler)
 }
 
-/// What this shard's loop has done so far.
-///
-/// # Panics
-///
-/// Outside a shard.
+/// What this shard's loop has done; `None` on any other thread. One system call: not for every message.
 #[must_use]
-pub fn loop_counts() -> LoopCounts {
-    Local::of_shard().counts()
+pub fn loop_counts() -> Option<LoopCounts> {
+    Local::current().map(|local| local.counts())
 }
 
 /// Waits this many milliseconds or a little longer. Dropping it cancels the timer.

@@ -125,8 +125,8 @@ impl Socket {
         Local::on_sockets(|sockets, _| sockets.is_blocked(self.slot))
     }
 
-    /// Receives nothing until `resume`: the peer must wait once the kernel's buffers are full. What came in before the kernel
-    /// knows, a few buffers, is still told.
+    /// Receives nothing until `resume`: the peer must wait once the kernel's buffers are full. What came in before the
+    /// kernel knows, a few buffers, is still told.
     pub fn pause(&self) {
         Local::on_sockets(|sockets, driver| sockets.pause(driver, self.slot));
     }

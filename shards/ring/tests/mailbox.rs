@@ -172,6 +172,25 @@ fn a_mesh_carries_items_between_all_pairs_and_to_no_thread_itself() {
 }
 
 #[test]
+fn a_batch_wakes_an_inbox_that_sleeps_once_and_one_that_is_awake_not_at_all() {
+    let (mut senders, mut inbox) = mailbox::inbox(1, 8);
+    let mut context = std::task::Context::from_waker(Waker::noop());
+    for woken in [1, 2] {
+        let mut wait = Box::pin(inbox.wait());
+        assert!(wait.as_mut().poll(&mut context).is_pending(), "nothing is there");
+        (0..3).for_each(|item| senders[0].push(item).unwrap());
+        senders[0].flush();
+        assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(true));
+        drop(wait);
+        assert_eq!((inbox.woken(), inbox.drain(2, &mut |_, _| {})), (woken, 2));
+        let mut wait = Box::pin(inbox.wait());
+        while wait.as_mut().poll(&mut context).is_pending() {}
+        drop(wait);
+        assert_eq!((inbox.woken(), inbox.drain(2, &mut |_, _| {})), (woken, 1), "it had not slept");
+    }
+}
+
+#[test]
 fn a_wait_that_is_given_up_loses_nothing() {
     let (mut senders, mut inbox) = mailbox::inbox(1, 8);
     let receiver = shard(0, move || async move {

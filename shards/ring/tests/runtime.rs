@@ -6,6 +6,7 @@ mod common;
 use std::rc::Rc;
 
 use common::shard;
+use ringway_ring::mailbox;
 use ringway_ring::runtime::{self, ShardThread, StartError, spawn, spawn_local};
 
 #[test]
@@ -93,4 +94,37 @@ fn tasks_go_on_while_others_take_turns() {
         order.take()
     });
     assert_eq!(order.join().unwrap(), ["a", "b", "a", "b", "a", "b"]);
+}
+
+#[test]
+fn the_loop_counts_its_turns_and_the_tasks_it_polls() {
+    const TURNS: u64 = 100;
+    let counted = shard(0, || async {
+        let before = runtime::loop_counts().unwrap();
+        for _ in 0..TURNS {
+            runtime::turn().await;
+        }
+        (before, runtime::loop_counts().unwrap())
+    });
+    let (before, after) = counted.join().unwrap();
+    assert_eq!(after.turns - before.turns, TURNS);
+    assert_eq!(after.polls - before.polls, TURNS);
+    assert!(after.cpu_us > before.cpu_us);
+    assert_eq!(runtime::loop_counts(), None, "this thread is no shard");
+}
+
+#[test]
+fn a_wake_by_another_thread_is_counted() {
+    let (mut senders, mut inbox) = mailbox::inbox::<()>(1, 4);
+    let counted = shard(0, move || async move {
+        let before = runtime::loop_counts().unwrap();
+        inbox.wait().await;
+        (before, runtime::loop_counts().unwrap())
+    });
+    // It may not sleep yet; then nothing need wake it.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    senders[0].push(()).unwrap();
+    senders[0].flush();
+    let (before, after) = counted.join().unwrap();
+    assert!(after.wakes - before.wakes <= 1 && after.turns > before.turns, "{before:?} {after:?}");
 }
