@@ -307,7 +307,11 @@ impl Hub {
             self.inflight.extend(self.queue.pop_front());
         }
         self.queued_bytes -= self.inflight.iter().map(|pending| pending.event.body.len()).sum::<usize>();
-        let entries = self.inflight.iter().map(|p| BatchEntry { event: p.event.clone(), retry: p.retry }).collect();
+        let entry = |pending: &Pending| {
+            let taken_us = pending.origins.first().map_or(0, |origin| origin.taken_us);
+            BatchEntry { event: pending.event.clone(), retry: pending.retry, taken_us }
+        };
+        let entries = self.inflight.iter().map(entry).collect();
         out.push(HubEffect::Commit(entries));
     }
 

@@ -10,7 +10,7 @@ const JSON: Formats = Formats { json: true, protobuf: false };
 
 fn submission(from: &str, n: u64, retry: bool) -> Submission {
     Submission {
-        origin: Origin { shard: 0, connection: from.bytes().map(u64::from).sum(), command: n },
+        origin: Origin { shard: 0, connection: from.bytes().map(u64::from).sum(), command: n, taken_us: n },
         conv: ConversationId::parse("group:g").unwrap(),
         from: Some(Uid::parse(from).unwrap()),
         client_msg_id: format!("{from}-{n}"),
@@ -137,11 +137,23 @@ fn a_failed_batch_is_never_answered_with_sent() {
 }
 
 #[test]
+fn the_time_a_command_was_taken_goes_with_its_batch_and_its_answer() {
+    let mut world = World::with_senders(&["a"]);
+    for taken_us in [11, 12] {
+        world.submit(submission("a", taken_us, false));
+        let batch = world.take_commit().unwrap();
+        assert_eq!(batch[0].taken_us, taken_us);
+        world.commit(&batch);
+        assert_eq!(world.take_deliveries()[0].items[0].origins[0].taken_us, taken_us);
+    }
+}
+
+#[test]
 fn a_storm_of_one_repeated_send_is_one_message_and_every_repeat_is_answered_alike() {
     let mut world = World::with_senders(&["a"]);
     for repeat in 0..200 {
         world.submit(Submission {
-            origin: Origin { shard: 0, connection: 7, command: repeat },
+            origin: Origin { shard: 0, connection: 7, command: repeat, taken_us: repeat },
             ..submission("a", 1, repeat > 0)
         });
     }

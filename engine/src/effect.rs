@@ -21,6 +21,9 @@ pub struct Origin {
     pub connection: u64,
     /// The command's id (a token of the uplink for server messages).
     pub command: u64,
+    /// When it was taken, microseconds of the caller's clock; 0 where nobody has looked. Carried along, for whoever
+    /// measures how long a message takes.
+    pub taken_us: u64,
 }
 
 impl Origin {
@@ -202,6 +205,8 @@ pub struct BatchEntry {
     pub event: Arc<MessageEvent>,
     /// Whether the archive is to be asked for an earlier number first.
     pub retry: bool,
+    /// When its command was taken, as its origin says.
+    pub taken_us: u64,
 }
 
 /// What a hub asks for.

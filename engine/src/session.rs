@@ -355,7 +355,7 @@ impl Session {
             Recipient::Group(id) => ConversationId::group(&id).map_err(invalid)?,
         };
         Ok(Submission {
-            origin: Origin { shard: self.shard, connection: self.connection, command: id },
+            origin: Origin { shard: self.shard, connection: self.connection, command: id, taken_us: 0 },
             conv,
             from: Some(uid.clone()),
             client_msg_id: send.client_msg_id,

@@ -75,7 +75,7 @@ fn commands_behind_connect_are_served_after_it_in_order() {
         [SessionEffect::Reply(connected), SessionEffect::Submit(message), SessionEffect::Reply(pong)] => {
             assert!(connected.connected.is_some() && connected.id == 1);
             assert_eq!(message.conv.as_str(), "p2p:a:b");
-            assert_eq!(message.origin, Origin { shard: 3, connection: 77, command: 2 });
+            assert_eq!(message.origin, Origin { shard: 3, connection: 77, command: 2, taken_us: 0 });
             assert_eq!((pong.id, pong.pong), (3, Some(Empty {})));
         }
         other => panic!("{other:?}"),

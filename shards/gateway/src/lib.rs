@@ -8,14 +8,17 @@
 mod clock;
 mod cluster;
 pub mod config;
+mod counter;
 mod echo;
 mod exported;
 mod gateway;
+mod latency;
 mod live;
 mod mail;
 mod metrics;
 mod outbox;
 mod shard;
+mod stages;
 mod trace;
 mod uplink;
 

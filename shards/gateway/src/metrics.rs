@@ -3,46 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that one thread writes and any thread reads.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+use crate::counter::Counter;
+use crate::latency::Latency;
+use crate::stages::Stages;
 
-impl Counter {
-    /// Adds; only ever called on the owner's thread, so no locked instruction is needed.
-    pub(crate) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-    }
-
-    /// Takes away.
-    pub(crate) fn sub(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Upper bounds of the latency buckets in microseconds; the last bucket is everything above.
-const BOUNDS_US: [u64; 14] =
-    [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000];
-
-/// A latency histogram with fixed buckets, one writer.
-#[derive(Debug, Default)]
-pub(crate) struct Latency {
-    buckets: [Counter; BOUNDS_US.len() + 1],
-    sum_us: Counter,
-}
-
-impl Latency {
-    pub(crate) fn record(&self, us: u64) {
-        let at = BOUNDS_US.partition_point(|bound| *bound < us);
-        if let Some(bucket) = self.buckets.get(at) {
-            bucket.add(1);
-        }
-        self.sum_us.add(us);
-    }
-}
+/// The metric of all stages.
+const STAGE_SECONDS: &str = "ringway_stage_seconds";
 
 macro_rules! counters {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:literal, $metric:literal, $help:literal;)* }) => {
@@ -72,11 +38,12 @@ counters! {
         bytes_out: "counter", "ringway_sent_bytes_total", "Bytes written to clients.";
         reads: "counter", "ringway_reads_total", "Read calls that gave bytes.";
         writes: "counter", "ringway_writes_total", "Sends to clients; each carries all frames of a turn.";
-        frames_out: "counter", "ringway_frames_total", "Frames queued for clients.";
+        frames_out: "counter", "ringway_frames_total", "Frames queued for clients: replies, messages, pings.";
         commands: "counter", "ringway_commands_total", "Commands received.";
         errors: "counter", "ringway_command_errors_total", "Commands answered by an error.";
         submitted: "counter", "ringway_submitted_total", "Messages handed to their hubs.";
         batches: "counter", "ringway_hub_batches_total", "Batches committed by the hubs of this shard.";
+        batched: "counter", "ringway_hub_batched_total", "Messages in those batches.";
         numbered: "counter", "ringway_numbered_total", "Messages numbered and fanned out.";
         duplicates: "counter", "ringway_duplicates_total", "Repeated sends answered with their first number.";
         encodings: "counter", "ringway_encodings_total", "Message encodings, one a wire format.";
@@ -90,7 +57,9 @@ counters! {
         missed: "counter", "ringway_mailbox_missed_total", "Deliveries dropped at a full mailbox and owed.";
         hubs: "gauge", "ringway_hubs", "Conversations with a hub on this shard.";
         mailbox_depth: "gauge", "ringway_mailbox_depth", "Items taken from the mailbox in the last turn.";
-        turns: "counter", "ringway_mailbox_turns_total", "Turns of the mailbox.";
+        turns: "counter", "ringway_mailbox_turns_total", "Times items were taken from the mailbox, all that fit a turn.";
+        mail: "counter", "ringway_mailbox_items_total", "Items taken from the mailbox.";
+        wakes: "counter", "ringway_mailbox_wakes_total", "Times another thread woke the mailbox out of its sleep.";
     }
 }
 
@@ -108,12 +77,30 @@ counters! {
     }
 }
 
-/// One shard's metrics.
+/// What a shard's loop has done, as its ticker last saw it.
 #[derive(Debug, Default)]
+pub(crate) struct LoopCounters {
+    pub(crate) polls: Counter,
+    pub(crate) cpu_us: Counter,
+    pub(crate) turns: Counter,
+    pub(crate) completions: Counter,
+    /// 1 where the ring can be read; otherwise turns and completions are not told.
+    pub(crate) ring_is_read: Counter,
+}
+
+impl LoopCounters {
+    fn told(&self, counter: &Counter) -> Option<f64> {
+        (self.ring_is_read.get() > 0).then(|| counter.get() as f64)
+    }
+}
+
+/// One shard's metrics. Aligned so that no other thread writes to their cache lines, nor to those fetched with them.
+#[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct ShardMetrics {
     pub(crate) counters: ShardCounters,
-    /// From a batch's commit to its number, as its hub sees it.
-    pub(crate) commit_latency: Latency,
+    pub(crate) stages: Stages,
+    pub(crate) of_loop: LoopCounters,
 }
 
 /// The uplink's metrics.
@@ -140,6 +127,7 @@ pub(crate) fn render(shards: &[std::sync::Arc<ShardMetrics>], uplink: &UplinkMet
             let _ = writeln!(out, "{metric}{{shard=\"{shard}\"}} {}", values.get(row).copied().unwrap_or(0));
         }
     }
+    render_loops(&mut out, shards);
     for ((metric, kind, help), value) in UplinkCounters::ROWS.iter().zip(uplink.counters.values()) {
         head(&mut out, metric, kind, help);
         let _ = writeln!(out, "{metric} {value}");
@@ -147,44 +135,76 @@ pub(crate) fn render(shards: &[std::sync::Arc<ShardMetrics>], uplink: &UplinkMet
     out.push_str(&uplink.canary.text());
     head(&mut out, "ringway_unheard_total", "counter", "Words of other nodes dropped because the uplink was behind.");
     let _ = writeln!(out, "ringway_unheard_total {}", uplink.unheard.load(Ordering::Relaxed));
-    head(&mut out, "ringway_stage_seconds", "histogram", "Time of a message in a stage.");
+    head(&mut out, STAGE_SECONDS, "histogram", "Time of a message in a stage.");
     for (shard, metrics) in shards.iter().enumerate() {
-        histogram(&mut out, &format!("stage=\"commit\",shard=\"{shard}\""), &metrics.commit_latency);
+        for (stage, latency) in metrics.stages.each() {
+            latency.render(STAGE_SECONDS, &format!("stage=\"{stage}\",shard=\"{shard}\""), &mut out);
+        }
     }
-    histogram(&mut out, "stage=\"append\"", &uplink.append_latency);
-    histogram(&mut out, "stage=\"number\"", &uplink.number_latency);
+    uplink.append_latency.render(STAGE_SECONDS, "stage=\"append\"", &mut out);
+    uplink.number_latency.render(STAGE_SECONDS, "stage=\"number\"", &mut out);
     out
+}
+
+fn render_loops(out: &mut String, shards: &[std::sync::Arc<ShardMetrics>]) {
+    type Value = fn(&LoopCounters) -> Option<f64>;
+    let rows: [(&str, &str, Value); 4] = [
+        ("ringway_loop_turns_total", "Turns of the loop that brought completions.", |of| of.told(&of.turns)),
+        ("ringway_loop_completions_total", "Completions of the ring: polls, sends, wakes by other threads.", |of| {
+            of.told(&of.completions)
+        }),
+        ("ringway_loop_polls_total", "Times a task of the shard was polled.", |of| Some(of.polls.get() as f64)),
+        ("ringway_shard_cpu_seconds_total", "Processor time of the shard's thread, user and system.", |of| {
+            Some(of.cpu_us.get() as f64 / 1e6)
+        }),
+    ];
+    for (metric, help, value) in rows {
+        head(out, metric, "counter", help);
+        for (shard, metrics) in shards.iter().enumerate() {
+            if let Some(value) = value(&metrics.of_loop) {
+                let _ = writeln!(out, "{metric}{{shard=\"{shard}\"}} {value}");
+            }
+        }
+    }
 }
 
 fn head(out: &mut String, metric: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {metric} {help}\n# TYPE {metric} {kind}");
 }
 
-fn histogram(out: &mut String, labels: &str, latency: &Latency) {
-    let mut total = 0;
-    let bounds = BOUNDS_US.iter().map(|us| (*us as f64 / 1e6).to_string()).chain(["+Inf".to_owned()]);
-    for (bucket, bound) in latency.buckets.iter().zip(bounds) {
-        total += bucket.get();
-        let _ = writeln!(out, "ringway_stage_seconds_bucket{{{labels},le=\"{bound}\"}} {total}");
-    }
-    let _ = writeln!(out, "ringway_stage_seconds_sum{{{labels}}} {}", latency.sum_us.get() as f64 / 1e6);
-    let _ = writeln!(out, "ringway_stage_seconds_count{{{labels}}} {total}");
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
+    fn lines_of(text: &str, metric: &str) -> Vec<String> {
+        text.lines().filter(|line| line.starts_with(&format!("{metric}{{"))).map(str::to_owned).collect()
+    }
+
     #[test]
-    fn a_histogram_is_cumulative_and_ends_at_its_count() {
-        let uplink = UplinkMetrics::default();
-        for us in [10, 50, 51, 9_999_999] {
-            uplink.append_latency.record(us);
-        }
-        let text = render(&[], &uplink);
-        assert!(text.contains("stage=\"append\",le=\"0.00005\"} 2\n"), "{text}");
-        assert!(text.contains("stage=\"append\",le=\"0.0001\"} 3\n"));
-        assert!(text.contains("stage=\"append\",le=\"+Inf\"} 4\n"));
-        assert!(text.contains("ringway_stage_seconds_count{stage=\"append\"} 4\n"));
+    fn every_shard_has_its_row_and_its_stages() {
+        let shards = [Arc::new(ShardMetrics::default()), Arc::new(ShardMetrics::default())];
+        shards[1].counters.batched.add(7);
+        shards[1].stages.sent.record(40);
+        let text = render(&shards, &UplinkMetrics::default());
+        let rows = ["ringway_hub_batched_total{shard=\"0\"} 0", "ringway_hub_batched_total{shard=\"1\"} 7"];
+        assert_eq!(lines_of(&text, "ringway_hub_batched_total"), rows);
+        let counts = lines_of(&text, "ringway_stage_seconds_count");
+        assert_eq!(counts.len(), 2 * 6 + 2, "{counts:?}");
+        assert!(counts.contains(&"ringway_stage_seconds_count{stage=\"sent\",shard=\"1\"} 1".to_owned()), "{counts:?}");
+    }
+
+    #[test]
+    fn a_loop_whose_ring_cannot_be_read_tells_no_turns() {
+        let shards = [Arc::new(ShardMetrics::default()), Arc::new(ShardMetrics::default())];
+        shards.iter().for_each(|shard| shard.of_loop.polls.set(5));
+        shards[1].of_loop.turns.set(3);
+        shards[1].of_loop.ring_is_read.set(1);
+        shards[1].of_loop.cpu_us.set(1_500_000);
+        let text = render(&shards, &UplinkMetrics::default());
+        assert_eq!(lines_of(&text, "ringway_loop_turns_total"), ["ringway_loop_turns_total{shard=\"1\"} 3"]);
+        assert_eq!(lines_of(&text, "ringway_loop_polls_total").len(), 2);
+        assert!(text.contains("ringway_shard_cpu_seconds_total{shard=\"1\"} 1.5\n"), "{text}");
     }
 }

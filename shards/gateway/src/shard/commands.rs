@@ -25,7 +25,7 @@ impl Shard {
     }
 
     fn carry_out_one(&mut self, key: u64, effect: SessionEffect) {
-        let origin = |id| Origin { shard: self.index, connection: key, command: id };
+        let origin = |id| Origin { shard: self.index, connection: key, command: id, taken_us: 0 };
         match effect {
             SessionEffect::Reply(packet) => self.reply(key, &packet),
             SessionEffect::Open { mut connect, device } => {
@@ -37,12 +37,13 @@ impl Shard {
                 let bearer = opening.bearer.take();
                 self.uplink.push(ToUplink::Open(Box::new(Open { to, connect, device, bearer, format })));
             }
-            SessionEffect::Submit(message) => {
+            SessionEffect::Submit(mut message) => {
                 self.metrics.counters.submitted.add(1);
                 let home = message.conv.home_shard(self.shards) as u16;
                 if home == self.index {
                     self.submit(message);
                 } else {
+                    message.origin.taken_us = clock::unix_us();
                     self.tell(home, ToShard::Submit(message));
                 }
             }
@@ -81,7 +82,11 @@ impl Shard {
     }
 
     fn acknowledge(&mut self, key: u64, conv: ConversationId, epoch: u64, seq: u64) {
-        self.note(Station::Acknowledged, 0, conv.stable_hash(), seq, key);
+        let hash = conv.stable_hash();
+        let at_us = self.note(Station::Acknowledged, 0, hash, seq, key);
+        if let Some(from_us) = self.watch.handle_ack(key, hash, seq) {
+            self.metrics.stages.ack.record_since(from_us, at_us);
+        }
         let Some(connection) = self.connection(key) else { return };
         // Cursors are kept for conversations of the user only.
         if conv.is_group() && !connection.groups.contains(&conv) {

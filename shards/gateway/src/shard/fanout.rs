@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ringway_engine::delivery::Verdict;
-use ringway_engine::effect::{Delivery, DeliveryItem};
+use ringway_engine::effect::{Delivery, DeliveryItem, Origin};
 use ringway_engine::ids::{ConversationId, ConversationKind};
 use ringway_engine::limits::{DELIVERY_LOW_WATER_BYTES, SLOW_READER_MS};
 use ringway_engine::packet::Format;
@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use super::{Keys, Shard};
 use crate::clock;
 use crate::mail::{Transient, TransientTo};
+use crate::stages::Push;
 use crate::trace::{Hop, Station};
 
 /// A batch, and what is the same for every device that it is shown to.
@@ -84,7 +85,7 @@ impl Shard {
             if own.peek().is_some() {
                 self.queue_run(key, delivery, format, &mut run);
                 for origin in own {
-                    self.answer_sent(key, showing, item, origin.command);
+                    self.answer_sent(key, showing, item, origin);
                 }
                 if member
                     && !item.duplicate
@@ -108,8 +109,12 @@ impl Shard {
                         run = range;
                     } else {
                         run.end = range.end;
+                        self.metrics.counters.frames_out.add(1);
                     }
                     self.note_shown(Station::Pushed, showing, item, key);
+                    self.watch.handle_push(Push { at_us: showing.at_us, who: key, conv: showing.hash, seq: item.seq });
+                    let taken_us = item.origins.first().map_or(0, |origin| origin.taken_us);
+                    self.metrics.stages.push.record_since(taken_us, showing.at_us);
                 }
                 Verdict::Skip => self.queue_run(key, delivery, format, &mut run),
                 Verdict::Resync => {
@@ -136,7 +141,7 @@ impl Shard {
         self.trace.note(Hop { at_us, station, msg_id: item.msg_id, conv, seq: item.seq, who: key, shard });
     }
 
-    fn answer_sent(&mut self, key: u64, showing: &Showing<'_>, item: &DeliveryItem, command: u64) {
+    fn answer_sent(&mut self, key: u64, showing: &Showing<'_>, item: &DeliveryItem, origin: &Origin) {
         let sent = Sent {
             conv: showing.delivery.conv.as_str().to_owned(),
             msg_id: item.msg_id,
@@ -145,7 +150,8 @@ impl Shard {
             ts: item.ts_ms,
         };
         self.note_shown(Station::Sent, showing, item, key);
-        self.answer(key, &ServerPacket { id: command, sent: Some(sent), ..ServerPacket::default() });
+        self.metrics.stages.sent.record_since(origin.taken_us, showing.at_us);
+        self.answer(key, &ServerPacket { id: origin.command, sent: Some(sent), ..ServerPacket::default() });
     }
 
     pub(super) fn tell_resync(&mut self, key: u64, conv: &ConversationId) {

@@ -32,8 +32,14 @@ impl Home {
 
 impl Shard {
     /// Takes a message for a hub of this shard.
-    pub(super) fn submit(&mut self, message: Submission) {
-        let now_ms = clock::unix_ms();
+    pub(super) fn submit(&mut self, mut message: Submission) {
+        let now_us = clock::unix_us();
+        let now_ms = now_us / 1_000;
+        // It has a time when it came from another shard.
+        self.metrics.stages.home.record_since(message.origin.taken_us, now_us);
+        if message.origin.taken_us == 0 {
+            message.origin.taken_us = now_us;
+        }
         let conv = message.conv.clone();
         let mut effects = Vec::new();
         let home = self.hubs.entry_ref(&conv).or_insert_with(|| {
@@ -58,7 +64,7 @@ impl Shard {
         audience: Audience,
         at: Instant,
     ) {
-        self.metrics.commit_latency.record(at.elapsed().as_micros() as u64);
+        self.metrics.stages.commit.record(at.elapsed().as_micros() as u64);
         let mut effects = Vec::new();
         let Some(home) = self.hubs.get_mut(conv) else { return };
         home.hub.handle_committed(result, audience.formats, clock::unix_ms(), &mut effects);
@@ -136,8 +142,10 @@ impl Shard {
                 HubEffect::Commit(entries) => {
                     self.metrics.counters.batches.add(1);
                     let hash = conv.stable_hash();
+                    self.metrics.counters.batched.add(entries.len() as u64);
                     for entry in &entries {
-                        self.note(Station::Batched, entry.event.msg_id, hash, 0, 0);
+                        let at_us = self.note(Station::Batched, entry.event.msg_id, hash, 0, 0);
+                        self.metrics.stages.batch.record_since(entry.taken_us, at_us);
                     }
                     let at = Instant::now();
                     self.uplink.push(ToUplink::Commit { home, conv: conv.clone(), entries, at });

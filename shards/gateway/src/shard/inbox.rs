@@ -17,8 +17,9 @@ pub(super) async fn run(shared: Shared, mut inbox: Inbox<ToShard>) {
         let taken = inbox.drain(TURN_MAX, &mut |_, message| shard.handle_mail(message));
         let counters = &shard.metrics.counters;
         counters.turns.add(1);
-        counters.mailbox_depth.sub(counters.mailbox_depth.get());
-        counters.mailbox_depth.add(taken as u64);
+        counters.mail.add(taken as u64);
+        counters.wakes.set(inbox.woken());
+        counters.mailbox_depth.set(taken as u64);
         shard.settle();
     }
     let mut shard = shared.borrow_mut();

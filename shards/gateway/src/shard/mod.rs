@@ -55,6 +55,7 @@ use crate::live::Live;
 use crate::mail::{ConnectionRef, ToShard, ToUplink};
 use crate::metrics::ShardMetrics;
 use crate::outbox::Outbox;
+use crate::stages::Watch;
 use crate::trace::{Hop, Station, TraceRing};
 
 /// Tick of the shard's timer wheel.
@@ -118,6 +119,8 @@ pub(crate) struct Shard {
     flusher: Option<Waker>,
     effects: Vec<SessionEffect>,
     trace: TraceRing,
+    /// Pushes whose acknowledgement is waited for, to time it.
+    watch: Watch,
     proxy_protocol: bool,
     live: Arc<Live>,
     metrics: Arc<ShardMetrics>,
@@ -159,6 +162,7 @@ pub(crate) async fn run(parts: ShardParts) {
         flusher: None,
         effects: Vec::new(),
         trace: TraceRing::new(parts.hops.as_ref()),
+        watch: Watch::new(),
         proxy_protocol,
         reorder_wait_ms: parts.reorder_wait_ms,
         holding: Vec::new(),
@@ -272,8 +276,11 @@ impl Shard {
         }
     }
 
-    fn note(&mut self, station: Station, msg_id: u64, conv: u64, seq: u64, who: u64) {
-        self.trace.note(Hop { at_us: clock::unix_us(), station, msg_id, conv, seq, who, shard: self.index });
+    /// Remembers a hop of a message; gives its time.
+    fn note(&mut self, station: Station, msg_id: u64, conv: u64, seq: u64, who: u64) -> u64 {
+        let at_us = clock::unix_us();
+        self.trace.note(Hop { at_us, station, msg_id, conv, seq, who, shard: self.index });
+        at_us
     }
 
     fn wake_flusher(&mut self) {

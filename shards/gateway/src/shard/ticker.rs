@@ -47,6 +47,7 @@ pub(super) async fn run(shared: Shared, tick_ms: u64) {
         }
         shard.drain_step(now_ms);
         shard.settle();
+        shard.publish_loop();
         if shard.finished {
             return;
         }
@@ -54,6 +55,19 @@ pub(super) async fn run(shared: Shared, tick_ms: u64) {
 }
 
 impl Shard {
+    /// Shows what the loop has done so far.
+    fn publish_loop(&self) {
+        let Some(counts) = runtime::loop_counts() else { return };
+        let of_loop = &self.metrics.of_loop;
+        of_loop.polls.set(counts.polls);
+        of_loop.cpu_us.set(counts.cpu_us);
+        if let Some(ring) = counts.ring {
+            of_loop.turns.set(ring.turns);
+            of_loop.completions.set(ring.completions);
+            of_loop.ring_is_read.set(1);
+        }
+    }
+
     /// Enters a session's next deadline.
     pub(super) fn schedule(&mut self, key: u64) {
         let Some(connection) = self.connection(key) else { return };

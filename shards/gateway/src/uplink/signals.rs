@@ -187,7 +187,7 @@ impl Uplink {
             (token, conv.home_shard(state.shards.len()) as u16)
         };
         let submission = Submission {
-            origin: Origin { shard: Origin::SERVER, connection: 0, command: token },
+            origin: Origin { shard: Origin::SERVER, connection: 0, command: token, taken_us: 0 },
             conv,
             from: None,
             client_msg_id: message.client_msg_id,
