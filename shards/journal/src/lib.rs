@@ -29,5 +29,5 @@ pub use config::{JournalConfig, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use error::{AppendError, Closed, OpenError, ReadError};
 pub use handle::Journal;
 pub use recover::Recovery;
-pub use stats::{JournalStats, RECORD_BUCKETS};
+pub use stats::{JournalStats, RECORD_BUCKETS, TIME_BUCKETS};
 pub use support::{Unsupported, check_support};

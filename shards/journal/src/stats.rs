@@ -7,6 +7,10 @@ use std::time::Duration;
 /// last one everything from there on.
 pub const RECORD_BUCKETS: usize = 13;
 
+/// Buckets of [`JournalStats::commits_by_us`]: bucket `n` counts commits that took up to `2^(n + 6)` microseconds, from
+/// 64 µs to 8.4 s, and the last one all that took longer.
+pub const TIME_BUCKETS: usize = 19;
+
 /// A reading of the counters, each taken on its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalStats {
@@ -24,6 +28,8 @@ pub struct JournalStats {
     pub commit_us_total: u64,
     /// Commits by how many records they carried; see [`RECORD_BUCKETS`].
     pub commits_by_records: [u64; RECORD_BUCKETS],
+    /// Commits by how long they took; see [`TIME_BUCKETS`].
+    pub commits_by_us: [u64; TIME_BUCKETS],
     /// Bytes that wait for their commit.
     pub queued_bytes: u64,
     /// Segment files.
@@ -50,6 +56,7 @@ pub(crate) struct Counters {
     commit_us_max: AtomicU64,
     commit_us_total: AtomicU64,
     commits_by_records: [AtomicU64; RECORD_BUCKETS],
+    commits_by_us: [AtomicU64; TIME_BUCKETS],
     pub(crate) queued_bytes: AtomicU64,
     pub(crate) segments: AtomicU64,
     pub(crate) disk_bytes: AtomicU64,
@@ -71,6 +78,11 @@ impl Counters {
         if let Some(count) = self.commits_by_records.get(bucket).or(self.commits_by_records.last()) {
             count.fetch_add(1, Relaxed);
         }
+        let octave = took_us.checked_next_power_of_two().map_or(u64::BITS, u64::ilog2);
+        let bucket = octave.saturating_sub(6) as usize;
+        if let Some(count) = self.commits_by_us.get(bucket).or(self.commits_by_us.last()) {
+            count.fetch_add(1, Relaxed);
+        }
     }
 
     pub(crate) fn read(&self, end: u64) -> JournalStats {
@@ -83,6 +95,9 @@ impl Counters {
             commit_us_total: self.commit_us_total.load(Relaxed),
             commits_by_records: std::array::from_fn(|bucket| {
                 self.commits_by_records.get(bucket).map_or(0, |count| count.load(Relaxed))
+            }),
+            commits_by_us: std::array::from_fn(|bucket| {
+                self.commits_by_us.get(bucket).map_or(0, |count| count.load(Relaxed))
             }),
             queued_bytes: self.queued_bytes.load(Relaxed),
             segments: self.segments.load(Relaxed),

@@ -25,27 +25,32 @@ pub(super) fn journal(stats: &JournalStats) -> String {
     }
     let seconds = |us: u64| us as f64 / 1e6;
     let _ = writeln!(text, "# HELP ringway_journal_commit_seconds Write and flush of a commit.");
-    let _ = writeln!(text, "# TYPE ringway_journal_commit_seconds summary");
+    let _ = writeln!(text, "# TYPE ringway_journal_commit_seconds histogram");
+    let within = |bucket: usize| seconds(64 << bucket);
+    let timed = buckets("ringway_journal_commit_seconds", &stats.commits_by_us, within, &mut text);
     let _ = writeln!(text, "ringway_journal_commit_seconds_sum {}", seconds(stats.commit_us_total));
-    let _ = writeln!(text, "ringway_journal_commit_seconds_count {}", stats.commits);
+    let _ = writeln!(text, "ringway_journal_commit_seconds_count {timed}");
     let _ = writeln!(text, "# HELP ringway_journal_commit_seconds_max The longest commit since the start.");
     let _ = writeln!(text, "# TYPE ringway_journal_commit_seconds_max gauge");
     let _ = writeln!(text, "ringway_journal_commit_seconds_max {}", seconds(stats.commit_us_max));
     let _ = writeln!(text, "# HELP ringway_journal_commit_records Records of a commit.");
     let _ = writeln!(text, "# TYPE ringway_journal_commit_records histogram");
-    let mut total = 0;
-    for (bucket, count) in stats.commits_by_records.iter().enumerate() {
-        total += count;
-        // The last bucket has no upper bound; the others end one below the next power of two.
-        if bucket + 1 < stats.commits_by_records.len() {
-            let bound = (2_u64 << bucket) - 1;
-            let _ = writeln!(text, "ringway_journal_commit_records_bucket{{le=\"{bound}\"}} {total}");
-        }
-    }
-    let _ = writeln!(text, "ringway_journal_commit_records_bucket{{le=\"+Inf\"}} {total}");
+    let below_next_power = |bucket: usize| ((2_u64 << bucket) - 1) as f64;
+    let sized = buckets("ringway_journal_commit_records", &stats.commits_by_records, below_next_power, &mut text);
     let _ = writeln!(text, "ringway_journal_commit_records_sum {}", stats.records);
-    let _ = writeln!(text, "ringway_journal_commit_records_count {total}");
+    let _ = writeln!(text, "ringway_journal_commit_records_count {sized}");
     text
+}
+
+/// The buckets of a histogram, each with its bound; the last one has none. Gives the count of all.
+fn buckets(metric: &str, counts: &[u64], bound: impl Fn(usize) -> f64, text: &mut String) -> u64 {
+    let mut total = 0;
+    for (bucket, count) in counts.iter().enumerate() {
+        total += count;
+        let bound = if bucket + 1 < counts.len() { bound(bucket).to_string() } else { "+Inf".to_owned() };
+        let _ = writeln!(text, "{metric}_bucket{{le=\"{bound}\"}} {total}");
+    }
+    total
 }
 
 #[cfg(test)]
@@ -57,9 +62,14 @@ mod tests {
         let mut stats = JournalStats { commits: 3, records: 12, commit_us_total: 1_500, ..JournalStats::default() };
         stats.commits_by_records[0] = 1;
         stats.commits_by_records[3] = 2;
+        stats.commits_by_us[0] = 2;
+        stats.commits_by_us[4] = 1;
         let text = journal(&stats);
         for line in [
             "ringway_journal_records_total 12",
+            "ringway_journal_commit_seconds_bucket{le=\"0.000064\"} 2",
+            "ringway_journal_commit_seconds_bucket{le=\"0.001024\"} 3",
+            "ringway_journal_commit_seconds_bucket{le=\"+Inf\"} 3",
             "ringway_journal_commit_seconds_sum 0.0015",
             "ringway_journal_commit_records_bucket{le=\"1\"} 1",
             "ringway_journal_commit_records_bucket{le=\"7\"} 1",
