@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod settings;
 mod token;
+mod top;
 mod trace;
 mod up;
 
@@ -41,6 +42,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Show every hop of one message with its time
     Trace(trace::TraceArgs),
+    /// Watch what a running node does inside, shard by shard
+    Top(top::TopArgs),
     /// Check this machine: kernel, io_uring, limits, disk, ports; each with what to do
     Doctor(doctor::DoctorArgs),
     /// Print every configuration key with value, default, unit and doc, as a configuration file
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
             Command::Chat(args) => chat::run(args).map_err(Failure::Failed),
             Command::Token(args) => token::run(&args),
             Command::Trace(args) => trace::run(&args),
+            Command::Top(args) => top::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Config(args) => print_config(&args),
         },

@@ -2,8 +2,13 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use ringway_service::config::Sources;
+use ringway_service::failure::Failure;
+
+use crate::address_file::AddressFile;
+use crate::config::Config;
 
 /// Where the configuration is.
 #[derive(Debug, Args)]
@@ -35,5 +40,18 @@ impl DataArgs {
     pub(crate) fn sources(&self) -> Sources {
         let data = self.data.as_ref().map(|folder| folder.display());
         self.config.sources().flag("data.folder", "--data", data)
+    }
+
+    /// The admin listener of the node that serves the data folder.
+    ///
+    /// # Errors
+    /// No node does.
+    pub(crate) fn admin(&self) -> Result<String, Failure> {
+        let config = self.sources().load::<Config>().map_err(Failure::Usage)?;
+        let folder = &config.data.folder;
+        let running = AddressFile::of_running(folder);
+        let running =
+            running.with_context(|| format!("no ringway serves {}: name one with --admin", folder.display()))?;
+        Ok(running.ready.admin)
     }
 }

@@ -13,9 +13,7 @@ use ringway_service::failure::{Failure, one_line};
 use serde::Deserialize;
 
 use crate::PROGRAM;
-use crate::address_file::AddressFile;
 use crate::clock::time_of_day;
-use crate::config::Config;
 use crate::settings::DataArgs;
 
 /// How long a node has to answer.
@@ -92,7 +90,7 @@ struct Archived {
 pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
     let mut admins: Vec<String> = args.admin.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
     if admins.is_empty() {
-        admins.push(of_folder(&args.data)?);
+        admins.push(args.data.admin()?);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let (traces, missing) = runtime.block_on(ask_all(&admins, args.msg_id))?;
@@ -107,14 +105,6 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
     // A reader that has seen enough closes its end.
     let _ = std::io::stdout().write_all(render(args.msg_id, &trace).as_bytes());
     Ok(())
-}
-
-fn of_folder(data: &DataArgs) -> Result<String, Failure> {
-    let config = data.sources().load::<Config>().map_err(Failure::Usage)?;
-    let folder = &config.data.folder;
-    let running = AddressFile::of_running(folder);
-    let running = running.with_context(|| format!("no ringway serves {}: name one with --admin", folder.display()))?;
-    Ok(running.ready.admin)
 }
 
 /// What they answer, each with its address, and why others do not.

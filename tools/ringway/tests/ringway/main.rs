@@ -7,3 +7,4 @@ mod reload;
 mod start;
 mod stop;
 mod tools;
+mod top;
