@@ -26,12 +26,19 @@ impl Metrics {
     /// A metric's value, added up over its labels; 0 when there is none.
     #[must_use]
     pub fn sum(&self, name: &str) -> u64 {
-        let values = self.0.lines().filter_map(|line| {
+        self.of(name, &[]).unwrap_or(0)
+    }
+
+    /// The same, over the rows that have these labels; `None` when there are none.
+    #[must_use]
+    pub fn of(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+        let mut rows = self.0.lines().filter_map(|line| {
             let (metric, value) = line.rsplit_once(' ')?;
-            let bare = metric.split('{').next()?;
-            (bare == name).then(|| value.parse::<u64>().ok())?
+            let (bare, of) = metric.split_once('{').unwrap_or((metric, ""));
+            let has = |(label, value): &(&str, &str)| of.contains(&format!("{label}=\"{value}\""));
+            (bare == name && labels.iter().all(has)).then(|| value.parse::<u64>().ok())?
         });
-        values.sum()
+        rows.next().map(|first| first + rows.sum::<u64>())
     }
 
     /// The names of all metrics.

@@ -4,6 +4,7 @@
 
 mod devices;
 mod hostile;
+mod inside;
 mod membership;
 mod offline;
 mod receipts;
