@@ -61,11 +61,9 @@ impl Shard {
         let of_loop = &self.metrics.of_loop;
         of_loop.polls.set(counts.polls);
         of_loop.cpu_us.set(counts.cpu_us);
-        if let Some(ring) = counts.ring {
-            of_loop.turns.set(ring.turns);
-            of_loop.completions.set(ring.completions);
-            of_loop.ring_is_read.set(1);
-        }
+        of_loop.turns.set(counts.turns);
+        of_loop.completions.set(counts.completions);
+        of_loop.wakes.set(counts.wakes);
     }
 
     /// Enters a session's next deadline.

@@ -72,7 +72,7 @@ async fn the_rows_of_all_shards_add_up_to_what_was_sent_shown_and_written() {
         let here = |name: &str| metrics.of(&format!("ringway_{name}"), &[("shard", &shard.to_string())]).unwrap();
         assert_eq!(here("hub_batched_total"), homes * EACH, "messages are of the shard that is their home");
         assert!(here("hub_batches_total") <= here("hub_batched_total"));
-        assert!(here("loop_turns_total") <= here("loop_completions_total"));
+        assert!(here("loop_turns_total") > 0 && here("loop_wakes_total") <= here("loop_completions_total"));
         assert!(here("mailbox_wakes_total") <= here("mailbox_turns_total"));
         assert!(here("mailbox_turns_total") <= here("mailbox_items_total"));
     }
@@ -127,7 +127,7 @@ async fn top_tells_what_the_node_counted() {
     assert_eq!(number("/all/connections"), 2.0 * PAIRS as f64);
     assert!(number("/seconds") >= 1.0);
     assert!(number("/all/numbered_per_s") * number("/seconds") <= more as f64 + 0.5);
-    assert!(number("/all/messages_per_batch") >= 1.0 && number("/all/completions_per_turn") >= 1.0);
+    assert!(number("/all/messages_per_batch") >= 1.0 && number("/all/completions_per_turn") > 0.0);
     assert!(number("/all/frames_per_write") > 0.0 && number("/journal/records_per_commit") >= 1.0);
     for stage in ["batch", "commit", "sent", "push"] {
         let (p50, p99) =
