@@ -7,9 +7,9 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
 use crate::people::Person;
@@ -20,7 +20,10 @@ use crate::wire::{Packet, Unreadable, frames};
 pub(crate) const PER_ADDRESS: usize = 10_000;
 /// Source addresses that are tried for one connection.
 const SOURCES_MAX: u8 = 8;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Receive buffer of a narrow connection, in bytes.
+const NARROW_BYTES: usize = 16 * 1024;
+/// Segments that it takes, in bytes: with those of loopback the server's kernel alone would buffer megabytes.
+const NARROW_SEGMENT_BYTES: u32 = 1_400;
 
 /// Where a connection goes.
 #[derive(Debug, Clone)]
@@ -74,6 +77,8 @@ pub(crate) struct Connection {
     partial: Vec<u8>,
     /// The kernel took no more: wait until it does.
     pub(crate) blocked: bool,
+    /// What comes is to be read.
+    pub(crate) reading: bool,
     /// In the list of those to flush.
     pub(crate) dirty: bool,
     protocol: &'static dyn Protocol,
@@ -81,21 +86,27 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and asks for the upgrade. `index` chooses the source address on loopback.
+    /// Begins to connect and to ask for the upgrade; never waits. `index` chooses the source address on loopback.
     ///
     /// # Errors
-    /// The socket cannot be had or connected.
+    /// The socket cannot be had, or is refused at once.
     pub(crate) fn open(target: &Target, index: usize, person: &Person) -> anyhow::Result<Self> {
         let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, None).context("no socket")?;
         if target.address.is_ipv4() && target.address.ip().is_loopback() {
             bind_source(&socket, index)?;
         }
+        if person.narrow {
+            socket.set_recv_buffer_size(NARROW_BYTES)?;
+            socket.set_tcp_mss(NARROW_SEGMENT_BYTES)?;
+        }
         let address = target.address;
-        socket
-            .connect_timeout(&address.into(), CONNECT_TIMEOUT)
-            .with_context(|| format!("cannot connect to {address}"))?;
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
+        match socket.connect(&address.into()) {
+            // The first write waits until it is.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}
+            connected => connected.with_context(|| format!("cannot connect to {address}"))?,
+        }
         let (path, subprotocol) = target.protocol.upgrade(&target.path, person);
         let subprotocol = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
         let request = format!(
@@ -110,6 +121,7 @@ impl Connection {
             written: 0,
             partial: Vec::new(),
             blocked: false,
+            reading: true,
             dirty: false,
             protocol: target.protocol,
             session: Session::new(person.clone()),

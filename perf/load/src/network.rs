@@ -96,13 +96,64 @@ impl Network {
 
     fn open(&mut self, person: &Person) -> anyhow::Result<()> {
         let index = self.connections.len();
+        let connection = self.connect(index, person)?;
+        self.connections.push(connection);
+        self.mark(index);
+        Ok(())
+    }
+
+    fn connect(&self, index: usize, person: &Person) -> anyhow::Result<Connection> {
         let target = self.targets.get(index % self.targets.len().max(1)).context("there is nowhere to go")?;
         let connection = Connection::open(target, index, person)?;
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)?;
-        self.connections.push(connection);
-        self.mark(index);
+        Ok(connection)
+    }
+
+    /// Ends a connection from this side, as a device that goes away does: without a word, and what was not sent is
+    /// dropped. The handler is not told.
+    pub(crate) fn hang_up(&mut self, connection: usize) {
+        self.cut(connection);
+    }
+
+    /// Connects anew under the same number what is closed; never waits. The handler gets `Connected` once the person is
+    /// signed in, and [`Network::out`] serves from then on; `closed`, if that fails.
+    ///
+    /// # Errors
+    /// No socket, or refused at once.
+    pub(crate) fn redial(&mut self, connection: usize, person: &Person) -> anyhow::Result<()> {
+        let fresh = self.connect(connection, person)?;
+        *self.connections.get_mut(connection).context("only what was connected once is redialled")? = fresh;
+        self.mark(connection);
         Ok(())
+    }
+
+    /// Whether what comes on a connection is read. While it is not, the kernel's buffers fill, and not even the
+    /// connection's end is seen; what is sent goes out as ever.
+    pub(crate) fn set_reading(&mut self, connection: usize, reading: bool) {
+        let Some(found) = self.connections.get_mut(connection).filter(|found| found.phase != Phase::Closed) else {
+            return;
+        };
+        found.reading = reading;
+        self.watch(connection);
+    }
+
+    /// Connections that are closed, by either side.
+    pub(crate) fn is_closed(&self, connection: usize) -> bool {
+        self.connections.get(connection).is_none_or(|found| found.phase == Phase::Closed)
+    }
+
+    /// Says to the kernel what is waited for.
+    fn watch(&self, index: usize) {
+        let Some(connection) = self.connections.get(index) else { return };
+        let mut flags = epoll::EventFlags::empty();
+        flags.set(epoll::EventFlags::IN, connection.reading);
+        flags.set(epoll::EventFlags::OUT, connection.blocked);
+        let data = epoll::EventData::new_u64(index as u64);
+        // Fails only for a descriptor that is not there: one that broke while nobody read it, which comes back here.
+        if epoll::modify(&self.epoll, &connection.stream, data, flags).is_err() && connection.reading {
+            let _ = epoll::add(&self.epoll, &connection.stream, data, flags);
+        }
     }
 
     /// Where to append frames of a connection; they go out with the next flush. `None` once it is closed.
@@ -145,10 +196,7 @@ impl Network {
         let was_blocked = connection.blocked;
         let flushed = connection.flush();
         if connection.blocked != was_blocked {
-            let wait = if connection.blocked { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
-            let data = epoll::EventData::new_u64(index as u64);
-            // Fails only for a descriptor that is not there, which the read will tell.
-            let _ = epoll::modify(&self.epoll, &connection.stream, data, epoll::EventFlags::IN | wait);
+            self.watch(index);
         }
         if let Err(error) = flushed {
             self.end(index, &format!("write: {error}"), handler);
@@ -202,6 +250,11 @@ impl Network {
         if connection.phase == Phase::Closed {
             return;
         }
+        if !connection.reading {
+            // It broke, and nobody wants to know yet.
+            let _ = epoll::delete(&self.epoll, &connection.stream);
+            return;
+        }
         let was_ready = connection.phase == Phase::Ready;
         let ended = match connection.read(&mut self.buffer) {
             Ok(None) => None,
@@ -228,10 +281,16 @@ impl Network {
     }
 
     fn end(&mut self, index: usize, reason: &str, handler: &mut impl Handler) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        if connection.phase == Phase::Closed {
-            return;
+        if self.cut(index) {
+            handler.closed(index, reason);
         }
+    }
+
+    /// Closes; false if it was closed already.
+    fn cut(&mut self, index: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(index).filter(|found| found.phase != Phase::Closed) else {
+            return false;
+        };
         if connection.phase == Phase::Ready {
             self.ready -= 1;
         }
@@ -239,7 +298,7 @@ impl Network {
         // Closed or not there any more: both are fine.
         let _ = epoll::delete(&self.epoll, &connection.stream);
         let _ = connection.stream.shutdown(std::net::Shutdown::Both);
-        handler.closed(index, reason);
+        true
     }
 }
 

@@ -25,7 +25,7 @@ const LIMITED_PAUSE: Duration = Duration::from_secs(1);
 const PASSWORD: &str = "ringway-load-password";
 
 /// A user who may connect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Person {
     /// User id.
     pub(crate) uid: String,
@@ -35,11 +35,15 @@ pub(crate) struct Person {
     pub(crate) channel: String,
     /// Whether the person sends there.
     pub(crate) sends: bool,
+    /// What the person's device has already: conversation, epoch, sequence; of Ringway alone.
+    pub(crate) resume: Vec<(String, u64, u64)>,
+    /// The device is reached as over a network card, by short segments and small buffers.
+    pub(crate) narrow: bool,
 }
 
 impl Person {
     fn new(uid: String, token: String) -> Self {
-        Self { uid, token, channel: String::new(), sends: false }
+        Self { uid, token, ..Self::default() }
     }
 }
 

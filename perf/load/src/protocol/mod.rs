@@ -194,7 +194,7 @@ mod sample {
     /// Sends or receives in `pair-0`.
     pub(super) fn session(sends: bool) -> Session {
         let (uid, channel) = ("load-0".to_owned(), "pair-0".to_owned());
-        Session::new(Person { uid, token: String::new(), channel, sends })
+        Session::new(Person { uid, channel, sends, ..Person::default() })
     }
 
     /// Takes one frame in; answers the packets, and what was appended, unmasked.

@@ -3,7 +3,7 @@
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::packet::Format;
 use ringway_engine::packet::encode_command;
-use ringway_engine::packet::schema::{Command, Connect, Empty, Send, Signal, Target};
+use ringway_engine::packet::schema::{Command, Connect, Empty, ResumePoint, Send, Signal, Target};
 
 use super::{Letter, OnPacket, Protocol, Route, Session};
 use crate::options::Scenario;
@@ -32,11 +32,12 @@ impl Protocol for Ringway {
     }
 
     fn begin(&self, session: &mut Session, out: &mut Vec<u8>) -> bool {
+        let resume = std::mem::take(&mut session.person.resume).into_iter();
         let connect = Connect {
             token: std::mem::take(&mut session.person.token),
             device: DEVICE.into(),
             platform: "load".into(),
-            ..Connect::default()
+            resume: resume.map(|(conv, epoch, seq)| (conv, ResumePoint { epoch, seq })).collect(),
         };
         wire::append_command(self.0, &Command { id: 1, connect: Some(connect), ..Command::default() }, out);
         false
