@@ -1,12 +1,13 @@
-//! One WebSocket connection of the generator: a non-blocking socket, what is left of its input, what waits to go out.
+//! One WebSocket connection of the generator: what is left of its input, what waits to go out. Its socket is the ring's.
 //!
 //! ```text
 //!  Upgrading --101--> Authenticating --connected--> Ready
 //!      \__________________ end, error, close _________/----> Closed
 //! ```
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use anyhow::Context as _;
 use rustix::io::Errno;
@@ -67,18 +68,13 @@ fn bind_source(socket: &Socket, index: usize) -> anyhow::Result<()> {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    /// Its place in the ring.
+    pub(crate) place: usize,
     pub(crate) phase: Phase,
     /// Frames to be written, whole ones appended.
     pub(crate) out: Vec<u8>,
-    /// Bytes of `out` that are written.
-    written: usize,
     /// The start of something whose end has not come.
     partial: Vec<u8>,
-    /// The kernel took no more: wait until it does.
-    pub(crate) blocked: bool,
-    /// What comes is to be read.
-    pub(crate) reading: bool,
     /// In the list of those to flush.
     pub(crate) dirty: bool,
     protocol: &'static dyn Protocol,
@@ -86,11 +82,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Begins to connect and to ask for the upgrade; never waits. `index` chooses the source address on loopback.
+    /// Begins to connect and to ask for the upgrade; never waits. `index` chooses the source address on loopback. The
+    /// socket goes to the ring, which says the place.
     ///
     /// # Errors
     /// The socket cannot be had, or is refused at once.
-    pub(crate) fn open(target: &Target, index: usize, person: &Person) -> anyhow::Result<Self> {
+    pub(crate) fn open(target: &Target, index: usize, person: &Person) -> anyhow::Result<(Self, OwnedFd)> {
         let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, None).context("no socket")?;
         if target.address.is_ipv4() && target.address.ip().is_loopback() {
             bind_source(&socket, index)?;
@@ -103,10 +100,12 @@ impl Connection {
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&address.into()) {
-            // The first write waits until it is.
+            // The ring's first send waits until it is.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}
             connected => connected.with_context(|| format!("cannot connect to {address}"))?,
         }
+        // The ring waits itself, where it has to.
+        socket.set_nonblocking(false)?;
         let (path, subprotocol) = target.protocol.upgrade(&target.path, person);
         let subprotocol = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
         let request = format!(
@@ -114,55 +113,16 @@ impl Connection {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cmluZ3dheS1sb2FkLWtleQ==\r\n{subprotocol}\r\n",
             target.host,
         );
-        Ok(Self {
-            stream: socket.into(),
+        let connection = Self {
+            place: usize::MAX,
             phase: Phase::Upgrading,
             out: request.into_bytes(),
-            written: 0,
             partial: Vec::new(),
-            blocked: false,
-            reading: true,
             dirty: false,
             protocol: target.protocol,
             session: Session::new(person.clone()),
-        })
-    }
-
-    /// Writes what waits, as far as the kernel takes it.
-    ///
-    /// # Errors
-    /// The connection broke.
-    pub(crate) fn flush(&mut self) -> std::io::Result<()> {
-        self.blocked = false;
-        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
-            match self.stream.write(rest) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.blocked = true;
-                    return Ok(());
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.out.clear();
-        self.written = 0;
-        if self.phase == Phase::Ready && self.out.capacity() > 64 * 1024 {
-            self.out = Vec::new();
-        }
-        Ok(())
-    }
-
-    /// Reads once; `None` when there was nothing, 0 at the end.
-    ///
-    /// # Errors
-    /// The connection broke.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<Option<usize>> {
-        match self.stream.read(buffer) {
-            Ok(count) => Ok(Some(count)),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
-            Err(error) => Err(error),
-        }
+        };
+        Ok((connection, socket.into()))
     }
 
     /// Takes in what was read and calls `on` for every packet.

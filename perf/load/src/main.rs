@@ -1,6 +1,6 @@
 //! `ringway-load`: open-loop load on a running Ringway, from outside, over its public protocol.
 //!
-//! One thread, one epoll: `network` owns the connections, `traffic` what goes over them and what is counted,
+//! One thread, one io_uring: `network` owns the connections, `traffic` what goes over them and what is counted,
 //! `run` the schedule. `README.md` is the map.
 
 mod check;

@@ -1,14 +1,17 @@
-//! All connections of the generator, driven by one epoll on one thread.
+//! All connections of the generator, driven by one io_uring on one thread.
 //!
-//! Owns the sockets. A turn is: append to connections, [`Network::flush`] (one write a connection), then
-//! [`Network::poll`], which waits with nanosecond precision, reads once from each connection that has something,
-//! hands every packet over with the time of its read, and flushes the answers.
+//! Owns the connections; their sockets are the ring's. A turn is: append to connections, [`Network::flush`] (one system
+//! call for all), then [`Network::poll`], which waits with nanosecond precision, hands over a bounded number of what came
+//! with the time at which it was gathered, and flushes the answers. Whoever has something due looks between two polls.
+//!
+//! Close to the time that is waited for, the thread spins: the kernel wakes nobody to the microsecond, and to be woken
+//! costs more than a message. What was spun away is counted apart, for it is no work; nor is an interrupt that comes
+//! meanwhile, which would otherwise have come to an idle processor.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
-use rustix::fd::OwnedFd;
+use ringway_perf_ring::{Ring, Service, Settings};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::clock::now_ns;
@@ -19,12 +22,19 @@ use crate::wire::Packet;
 /// Upgrades under way at a time: below any listen backlog.
 const DIALING_MAX: usize = 128;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections served by one wait.
-const EVENTS_MAX: usize = 256;
-/// One read; the rest comes with the next turn.
-const READ_BYTES: usize = 128 * 1024;
-/// Descriptors that are no connections: epoll, standard streams, HTTP, /proc.
+/// Completions that are handed over before the caller may look at what is due.
+const LOOK_MAX: usize = 32;
+/// The thread spins when less than this is to be waited, and wakes this much too early otherwise.
+const SPIN_NS: u64 = 100_000;
+/// A step of spinning is shorter, with any interrupt; in what takes longer another thread may have had the processor.
+const STEP_NS_MAX: u64 = 50_000;
+/// Descriptors that are no connections: the ring, standard streams, HTTP, /proc, those that are being made.
 const OTHER_DESCRIPTORS: u64 = 32;
+/// Bounds of the ring. Half a turn's sends of the largest room fit into the queue at once.
+const SUBMISSIONS: u32 = 4_096;
+const COMPLETIONS: u32 = 32_768;
+const BUFFERS: u16 = 4_096;
+const BUFFER_BYTES: usize = 2_048;
 
 /// What a scenario does with what comes in.
 pub(crate) trait Handler {
@@ -40,11 +50,26 @@ pub(crate) trait Handler {
 pub(crate) struct Network {
     /// Taken in turn.
     targets: Vec<Target>,
-    epoll: OwnedFd,
+    ring: Ring,
+    held: Held,
+    /// When what is gathered was.
+    read_ns: u64,
+    /// When the last submission began and ended.
+    handed_over: (u64, u64),
+    spun_ns: u64,
+    /// Spinning takes nothing from a server on another processor.
+    may_spin: bool,
+    /// Why the kernel refused the last submission.
+    refused: Option<std::io::Error>,
+}
+
+/// Connections by their number, which scenarios know, and by their place in the ring.
+#[derive(Default)]
+struct Held {
     connections: Vec<Connection>,
+    /// Numbers by places; those of ended connections lead nowhere.
+    numbers: Vec<Option<usize>>,
     dirty: Vec<usize>,
-    buffer: Vec<u8>,
-    events: Vec<epoll::Event>,
     ready: usize,
 }
 
@@ -52,16 +77,26 @@ impl Network {
     /// No connections yet.
     ///
     /// # Errors
-    /// No epoll to be had.
+    /// No io_uring to be had.
     pub(crate) fn new(targets: Vec<Target>) -> anyhow::Result<Self> {
+        let descriptors = raise_descriptors()?;
+        let ring = Ring::new(&Settings {
+            submissions: SUBMISSIONS,
+            completions: COMPLETIONS,
+            buffers: BUFFERS,
+            buffer_bytes: BUFFER_BYTES,
+            connections_max: u32::try_from(descriptors).unwrap_or(u32::MAX).min(1 << 20),
+        });
         Ok(Self {
             targets,
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            connections: Vec::new(),
-            dirty: Vec::new(),
-            buffer: vec![0; READ_BYTES],
-            events: Vec::with_capacity(EVENTS_MAX),
-            ready: 0,
+            ring: ring.context("no io_uring: a kernel of 6.1 or later that allows it is needed")?,
+            held: Held::default(),
+            read_ns: 0,
+            handed_over: (0, 0),
+            spun_ns: 0,
+            may_spin: std::fs::read_to_string("/proc/cpuinfo")
+                .is_ok_and(|text| text.matches("processor\t").count() > 1),
+            refused: None,
         })
     }
 
@@ -70,23 +105,24 @@ impl Network {
     /// # Errors
     /// The descriptor limit, a connection that is refused, or one that takes too long.
     pub(crate) fn dial(&mut self, people: &[Person], handler: &mut impl Handler) -> anyhow::Result<()> {
-        let wanted = self.connections.len() + people.len();
+        let wanted = self.held.connections.len() + people.len();
         check_descriptors(wanted as u64)?;
         let mut people = people.iter();
         let mut progress_ns = now_ns();
-        let mut ready = self.ready;
-        while self.ready < wanted {
-            while self.connections.len() < wanted && self.connections.len() - self.ready < DIALING_MAX {
+        let mut ready = self.held.ready;
+        while self.held.ready < wanted {
+            while self.held.connections.len() < wanted && self.held.connections.len() - self.held.ready < DIALING_MAX {
                 let Some(person) = people.next() else { break };
                 self.open(person)?;
             }
-            self.flush(handler);
+            self.flush();
             self.poll(now_ns() + 10_000_000, handler)?;
-            if let Some(failed) = self.connections.iter().position(|connection| connection.phase == Phase::Closed) {
+            let failed = |connection: &Connection| connection.phase == Phase::Closed;
+            if let Some(failed) = self.held.connections.iter().position(failed) {
                 bail!("connection {failed} ended before all were there (see above)");
             }
-            if self.ready != ready {
-                (ready, progress_ns) = (self.ready, now_ns());
+            if self.held.ready != ready {
+                (ready, progress_ns) = (self.held.ready, now_ns());
             } else if now_ns() - progress_ns > DIAL_TIMEOUT.as_nanos() as u64 {
                 bail!("{ready} of {wanted} connections are authenticated, and no further one in {DIAL_TIMEOUT:?}");
             }
@@ -95,25 +131,117 @@ impl Network {
     }
 
     fn open(&mut self, person: &Person) -> anyhow::Result<()> {
-        let index = self.connections.len();
+        let index = self.held.connections.len();
         let connection = self.connect(index, person)?;
-        self.connections.push(connection);
-        self.mark(index);
+        self.held.connections.push(connection);
+        self.held.mark(index);
         Ok(())
     }
 
-    fn connect(&self, index: usize, person: &Person) -> anyhow::Result<Connection> {
+    fn connect(&mut self, index: usize, person: &Person) -> anyhow::Result<Connection> {
         let target = self.targets.get(index % self.targets.len().max(1)).context("there is nowhere to go")?;
-        let connection = Connection::open(target, index, person)?;
-        let data = epoll::EventData::new_u64(index as u64);
-        epoll::add(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)?;
+        let (mut connection, socket) = Connection::open(target, index, person)?;
+        connection.place = self.ring.add(socket).context("the ring takes no further connection")?;
+        if self.held.numbers.len() <= connection.place {
+            self.held.numbers.resize(connection.place + 1, None);
+        }
+        if let Some(number) = self.held.numbers.get_mut(connection.place) {
+            *number = Some(index);
+        }
         Ok(connection)
     }
 
+    /// Where to append frames of a connection; they go out with the next flush. `None` once it is closed.
+    pub(crate) fn out(&mut self, connection: usize) -> Option<&mut Vec<u8>> {
+        self.held.mark(connection);
+        let found = self.held.connections.get_mut(connection);
+        found.filter(|found| found.phase == Phase::Ready).map(|found| &mut found.out)
+    }
+
+    /// Connections that are authenticated and open.
+    pub(crate) fn ready(&self) -> usize {
+        self.held.ready
+    }
+
+    /// When the last submission began and ended: what it held was handed to the kernel one by one meanwhile.
+    pub(crate) fn handed_over(&self) -> (u64, u64) {
+        self.handed_over
+    }
+
+    /// Nanoseconds of processor time that went into waiting.
+    pub(crate) fn spun_ns(&self) -> u64 {
+        self.spun_ns
+    }
+
+    /// Hands over what waits, all of it together. Should the kernel refuse, the next poll says so.
+    pub(crate) fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.held.dirty);
+        for index in dirty.drain(..) {
+            let Some(connection) = self.held.connections.get_mut(index) else { continue };
+            connection.dirty = false;
+            if !connection.out.is_empty() && connection.phase != Phase::Closed {
+                // What cannot go yet is marked again when it can.
+                let _ = self.ring.send(connection.place, &mut connection.out);
+            }
+        }
+        // Nothing was marked meanwhile; the list's room is kept.
+        self.held.dirty = dirty;
+        if self.ring.is_queued() {
+            let began = now_ns();
+            self.refused = self.ring.submit().err();
+            self.handed_over = (began, now_ns());
+        }
+    }
+
+    /// Waits for input until `until_ns`, then takes in some of what is there: the rest comes with the next polls.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn poll(&mut self, until_ns: u64, handler: &mut impl Handler) -> anyhow::Result<()> {
+        if let Some(error) = self.refused.take() {
+            return Err(error).context("io_uring");
+        }
+        if self.ring.unhandled() == 0 {
+            self.gather(until_ns).context("io_uring")?;
+            self.read_ns = now_ns();
+        }
+        let mut arrivals = Arrivals { held: &mut self.held, handler, read_ns: self.read_ns };
+        self.ring.handle(LOOK_MAX, &mut arrivals).context("io_uring")?;
+        self.flush();
+        Ok(())
+    }
+
+    fn gather(&mut self, until_ns: u64) -> std::io::Result<()> {
+        let mut now = now_ns();
+        while !self.ring.is_pending() && now < until_ns {
+            let early_ns = if self.may_spin { SPIN_NS } else { 0 };
+            if until_ns - now > early_ns {
+                self.ring.wait(Some(Duration::from_nanos(until_ns - now - early_ns)))?;
+                if self.ring.unhandled() > 0 {
+                    return Ok(());
+                }
+                now = now_ns();
+            } else {
+                std::hint::spin_loop();
+                let before = std::mem::replace(&mut now, now_ns());
+                if now - before <= STEP_NS_MAX {
+                    self.spun_ns += now - before;
+                }
+            }
+        }
+        if self.ring.is_pending() { self.ring.gather() } else { Ok(()) }
+    }
+}
+
+/// What scenarios do to single connections.
+#[allow(dead_code, reason = "not every scenario ends connections")]
+impl Network {
     /// Ends a connection from this side, as a device that goes away does: without a word, and what was not sent is
     /// dropped. The handler is not told.
     pub(crate) fn hang_up(&mut self, connection: usize) {
-        self.cut(connection);
+        if let Some(place) = self.held.cut(connection) {
+            self.ring.end(place);
+        }
     }
 
     /// Connects anew under the same number what is closed; never waits. The handler gets `Connected` once the person is
@@ -123,50 +251,32 @@ impl Network {
     /// No socket, or refused at once.
     pub(crate) fn redial(&mut self, connection: usize, person: &Person) -> anyhow::Result<()> {
         let fresh = self.connect(connection, person)?;
-        *self.connections.get_mut(connection).context("only what was connected once is redialled")? = fresh;
-        self.mark(connection);
+        let place = self.held.connections.get_mut(connection);
+        *place.context("only what was connected once is redialled")? = fresh;
+        self.held.mark(connection);
         Ok(())
     }
 
     /// Whether what comes on a connection is read. While it is not, the kernel's buffers fill, and not even the
     /// connection's end is seen; what is sent goes out as ever.
     pub(crate) fn set_reading(&mut self, connection: usize, reading: bool) {
-        let Some(found) = self.connections.get_mut(connection).filter(|found| found.phase != Phase::Closed) else {
+        let Some(found) = self.held.connections.get(connection).filter(|found| found.phase != Phase::Closed) else {
             return;
         };
-        found.reading = reading;
-        self.watch(connection);
+        if reading {
+            self.ring.resume(found.place);
+        } else {
+            self.ring.pause(found.place);
+        }
     }
 
     /// Connections that are closed, by either side.
     pub(crate) fn is_closed(&self, connection: usize) -> bool {
-        self.connections.get(connection).is_none_or(|found| found.phase == Phase::Closed)
+        self.held.connections.get(connection).is_none_or(|found| found.phase == Phase::Closed)
     }
+}
 
-    /// Says to the kernel what is waited for.
-    fn watch(&self, index: usize) {
-        let Some(connection) = self.connections.get(index) else { return };
-        let mut flags = epoll::EventFlags::empty();
-        flags.set(epoll::EventFlags::IN, connection.reading);
-        flags.set(epoll::EventFlags::OUT, connection.blocked);
-        let data = epoll::EventData::new_u64(index as u64);
-        // Fails only for a descriptor that is not there: one that broke while nobody read it, which comes back here.
-        if epoll::modify(&self.epoll, &connection.stream, data, flags).is_err() && connection.reading {
-            let _ = epoll::add(&self.epoll, &connection.stream, data, flags);
-        }
-    }
-
-    /// Where to append frames of a connection; they go out with the next flush. `None` once it is closed.
-    pub(crate) fn out(&mut self, connection: usize) -> Option<&mut Vec<u8>> {
-        self.mark(connection);
-        self.connections.get_mut(connection).filter(|found| found.phase == Phase::Ready).map(|found| &mut found.out)
-    }
-
-    /// Connections that are authenticated and open.
-    pub(crate) fn ready(&self) -> usize {
-        self.ready
-    }
-
+impl Held {
     fn mark(&mut self, index: usize) {
         if let Some(connection) = self.connections.get_mut(index)
             && !connection.dirty
@@ -176,145 +286,96 @@ impl Network {
         }
     }
 
-    /// Writes what waits, one call a connection.
-    pub(crate) fn flush(&mut self, handler: &mut impl Handler) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for index in dirty.drain(..) {
-            let Some(connection) = self.connections.get_mut(index) else { continue };
-            connection.dirty = false;
-            if connection.blocked || connection.out.is_empty() || connection.phase == Phase::Closed {
-                continue;
-            }
-            self.write(index, handler);
-        }
-        // Nothing was marked meanwhile; the list's room is kept.
-        self.dirty = dirty;
+    fn number(&self, place: usize) -> Option<usize> {
+        self.numbers.get(place).copied().flatten()
     }
 
-    fn write(&mut self, index: usize, handler: &mut impl Handler) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        let was_blocked = connection.blocked;
-        let flushed = connection.flush();
-        if connection.blocked != was_blocked {
-            self.watch(index);
-        }
-        if let Err(error) = flushed {
-            self.end(index, &format!("write: {error}"), handler);
-        }
-    }
-
-    /// Waits for input until `until_ns`, then takes in what is there.
-    ///
-    /// # Errors
-    /// The kernel refuses to wait.
-    pub(crate) fn poll(&mut self, until_ns: u64, handler: &mut impl Handler) -> anyhow::Result<()> {
-        let mut events = std::mem::take(&mut self.events);
-        self.take_events(&mut events)?;
-        if events.is_empty() {
-            let wait_ns = until_ns.saturating_sub(now_ns());
-            if wait_ns > 0 {
-                let timeout =
-                    Timespec { tv_sec: (wait_ns / 1_000_000_000) as i64, tv_nsec: (wait_ns % 1_000_000_000) as _ };
-                match poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&timeout)) {
-                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => return Err(error).context("poll"),
-                }
-                self.take_events(&mut events)?;
-            }
-        }
-        for event in events.drain(..) {
-            let index = event.data.u64() as usize;
-            let flags = event.flags;
-            if flags.contains(epoll::EventFlags::OUT) {
-                self.write(index, handler);
-            }
-            if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
-                self.read(index, handler);
-            }
-        }
-        self.events = events;
-        self.flush(handler);
-        Ok(())
-    }
-
-    fn take_events(&self, events: &mut Vec<epoll::Event>) -> anyhow::Result<()> {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&now)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error).context("epoll"),
-        }
-    }
-
-    fn read(&mut self, index: usize, handler: &mut impl Handler) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        if connection.phase == Phase::Closed {
-            return;
-        }
-        if !connection.reading {
-            // It broke, and nobody wants to know yet.
-            let _ = epoll::delete(&self.epoll, &connection.stream);
-            return;
-        }
-        let was_ready = connection.phase == Phase::Ready;
-        let ended = match connection.read(&mut self.buffer) {
-            Ok(None) => None,
-            Ok(Some(0)) => Some("the server closed without a word".to_owned()),
-            Ok(Some(count)) => {
-                let read_ns = now_ns();
-                let input = self.buffer.get(..count).unwrap_or_default();
-                let on = &mut |packet: &Packet<'_>, out: &mut Vec<u8>| handler.packet(index, read_ns, packet, out);
-                let taken = connection.take_in(input, on);
-                handler.read_done(index, &mut connection.out);
-                taken.err()
-            }
-            Err(error) => Some(format!("read: {error}")),
-        };
-        if connection.phase == Phase::Ready && !was_ready {
-            self.ready += 1;
-        }
-        if !connection.out.is_empty() {
-            self.mark(index);
-        }
-        if let Some(reason) = ended {
-            self.end(index, &reason, handler);
-        }
-    }
-
-    fn end(&mut self, index: usize, reason: &str, handler: &mut impl Handler) {
-        if self.cut(index) {
-            handler.closed(index, reason);
-        }
-    }
-
-    /// Closes; false if it was closed already.
-    fn cut(&mut self, index: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(index).filter(|found| found.phase != Phase::Closed) else {
-            return false;
-        };
+    /// Closes, and answers the place; `None` if it was closed already.
+    fn cut(&mut self, index: usize) -> Option<usize> {
+        let connection = self.connections.get_mut(index).filter(|found| found.phase != Phase::Closed)?;
         if connection.phase == Phase::Ready {
             self.ready -= 1;
         }
         connection.phase = Phase::Closed;
-        // Closed or not there any more: both are fine.
-        let _ = epoll::delete(&self.epoll, &connection.stream);
-        let _ = connection.stream.shutdown(std::net::Shutdown::Both);
-        true
+        connection.out = Vec::new();
+        if let Some(number) = self.numbers.get_mut(connection.place) {
+            *number = None;
+        }
+        Some(connection.place)
     }
 }
 
-/// Raises the soft limit as far as it goes and says so when it does not suffice.
-fn check_descriptors(connections: u64) -> anyhow::Result<()> {
+/// What the ring brings, on its way to the handler.
+struct Arrivals<'a, H> {
+    held: &'a mut Held,
+    handler: &'a mut H,
+    read_ns: u64,
+}
+
+impl<H: Handler> Service for Arrivals<'_, H> {
+    fn received(&mut self, at: usize, bytes: &mut [u8]) -> bool {
+        let Some(index) = self.held.number(at) else { return false };
+        let Some(connection) = self.held.connections.get_mut(index) else { return false };
+        let was_ready = connection.phase == Phase::Ready;
+        let (handler, read_ns) = (&mut *self.handler, self.read_ns);
+        let on = &mut |packet: &Packet<'_>, out: &mut Vec<u8>| handler.packet(index, read_ns, packet, out);
+        let taken = connection.take_in(bytes, on);
+        self.handler.read_done(index, &mut connection.out);
+        if connection.phase == Phase::Ready && !was_ready {
+            self.held.ready += 1;
+        }
+        if !connection.out.is_empty() {
+            self.held.mark(index);
+        }
+        match taken {
+            Ok(()) => true,
+            Err(reason) => {
+                self.close(index, &reason);
+                false
+            }
+        }
+    }
+
+    fn sent(&mut self, at: usize) {
+        if let Some(index) = self.held.number(at) {
+            self.held.mark(index);
+        }
+    }
+
+    fn ended(&mut self, at: usize, error: Option<std::io::Error>) {
+        if let Some(index) = self.held.number(at) {
+            let reason = error.map_or("the server closed without a word".to_owned(), |error| error.to_string());
+            self.close(index, &reason);
+        }
+    }
+}
+
+impl<H: Handler> Arrivals<'_, H> {
+    fn close(&mut self, index: usize, reason: &str) {
+        if self.held.cut(index).is_some() {
+            self.handler.closed(index, reason);
+        }
+    }
+}
+
+/// Raises the soft limit as far as it goes; answers it.
+fn raise_descriptors() -> anyhow::Result<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
         setrlimit(Resource::Nofile, limit).context("the limit of file descriptors cannot be raised")?;
     }
-    let needed = connections + OTHER_DESCRIPTORS;
-    match limit.maximum {
-        Some(maximum) if maximum < needed => bail!(
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// Says so when the limit does not suffice.
+fn check_descriptors(connections: u64) -> anyhow::Result<()> {
+    let (needed, maximum) = (connections + OTHER_DESCRIPTORS, raise_descriptors()?);
+    if maximum < needed {
+        bail!(
             "{connections} connections need {needed} file descriptors and this process may have {maximum} \
              (ulimit -Hn): lower --connections, or raise the limit"
-        ),
-        _ => Ok(()),
+        );
     }
+    Ok(())
 }

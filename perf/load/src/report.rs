@@ -91,7 +91,12 @@ pub(crate) struct Load {
     deliver_us: Quantiles,
     lag_us: Quantiles,
     server: Option<ServerSpent>,
+    /// Processor time of the generator's work, spinning left out.
     load_cpu_us_per_delivery: f64,
+    /// Processors that it kept busy by spinning until the next message was due.
+    load_spin_cores: f64,
+    /// Whether it cost more than the server; absent when the server's cost is not known.
+    load_costs_more: Option<bool>,
 }
 
 /// What the server spent in the measured window.
@@ -149,6 +154,9 @@ impl Report {
         let delivered = spent.tally.delivered;
         let is_void = options.inflight.is_none() && lag_us.p99 > deliver_us.p99 * LAG_SHARE_MAX;
         let is_clean = traffic.findings.is_clean() && delivered > 0;
+        let server = server_spent(spent);
+        let load_cpu_us_per_delivery = (spent.own.total_s() - spent.spun_s).max(0.0) * 1e6 / delivered.max(1) as f64;
+        let server_cpu_us = server.as_ref().and_then(|server| server.cpu_us_per_delivery);
         let load = Load {
             offered_per_s: options.inflight.is_none().then_some(options.rate),
             inflight: options.inflight,
@@ -165,8 +173,10 @@ impl Report {
             sent_us: Quantiles::of(&traffic.to_sent),
             deliver_us,
             lag_us,
-            server: server_spent(spent),
-            load_cpu_us_per_delivery: spent.own.total_s() * 1e6 / delivered.max(1) as f64,
+            server,
+            load_cpu_us_per_delivery,
+            load_spin_cores: spent.spun_s / spent.seconds,
+            load_costs_more: server_cpu_us.map(|server| load_cpu_us_per_delivery > server),
         };
         let verdict = match (is_clean, is_void) {
             (false, _) => Verdict::Wrong,
@@ -282,7 +292,14 @@ impl Load {
                 show(server.messages_per_hub_batch)
             )?;
         }
-        writeln!(text, "generator: {:.2} µs CPU a delivery", self.load_cpu_us_per_delivery)?;
+        let besides = match (&self.server, self.load_costs_more) {
+            (Some(ServerSpent { cpu_us_per_delivery: Some(server), .. }), Some(more)) => {
+                format!(", {} than the server's {server:.2}", if more { "MORE" } else { "less" })
+            }
+            _ => String::new(),
+        };
+        let (cost, spun) = (self.load_cpu_us_per_delivery, self.load_spin_cores);
+        writeln!(text, "generator: {cost:.2} µs CPU a delivery{besides}; {spun:.2} cores spun until the next was due")?;
         if self.echoed > 0 {
             writeln!(text, "echoed to their senders: {}", self.echoed)?;
         }

@@ -56,6 +56,7 @@ struct Edge {
     tally: Tally,
     server: Option<Cpu>,
     own: Cpu,
+    spun_ns: u64,
     // Read on a thread of its own: the answer must not delay a send.
     counters: Option<JoinHandle<anyhow::Result<Counters>>>,
 }
@@ -71,6 +72,8 @@ pub(crate) struct Spent {
     pub(crate) server: Option<Cpu>,
     /// By this one.
     pub(crate) own: Cpu,
+    /// Seconds of that which went into waiting for the next message to be due.
+    pub(crate) spun_s: f64,
     /// The server's counters at both edges.
     pub(crate) counters: Option<(Counters, Counters)>,
     /// Seconds from the last send until everything was there.
@@ -93,7 +96,7 @@ pub(crate) fn drive(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -
     loop {
         let now = now_ns();
         if now >= warm && first.is_none() {
-            first = Some(edge(plan, traffic, now)?);
+            first = Some(edge(plan, network, traffic, now)?);
         }
         if now >= end {
             break;
@@ -103,9 +106,8 @@ pub(crate) fn drive(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -
             traffic.send_acks(network);
             ack_at = now + plan.ack_ns;
         }
-        network.flush(traffic);
-        let sent_ns = now_ns();
-        issued.iter().for_each(|intended| traffic.note_lag(*intended, sent_ns));
+        network.flush();
+        note_lag(traffic, &issued, network.handed_over());
         sender.waiting = issued;
         let ack_due = if plan.ack_ns > 0 { ack_at } else { u64::MAX };
         let boundary = if first.is_none() { warm } else { end };
@@ -113,11 +115,20 @@ pub(crate) fn drive(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -
     }
     let first = match first {
         Some(first) => first,
-        None => edge(plan, traffic, now_ns())?,
+        None => edge(plan, network, traffic, now_ns())?,
     };
-    let last = edge(plan, traffic, now_ns())?;
+    let last = edge(plan, network, traffic, now_ns())?;
     let drain_s = drain(network, traffic, plan)?;
     spent(first, last, drain_s)
+}
+
+/// Messages of one submission are handed over one by one; the kernel does not say when, so it is taken to need as long for
+/// each.
+fn note_lag(traffic: &mut Traffic, issued: &[u64], (began, ended): (u64, u64)) {
+    let each = (ended - began) / (issued.len() as u64).max(1);
+    for (before, intended) in (0..).zip(issued) {
+        traffic.note_lag(*intended, began + each * before);
+    }
 }
 
 fn spent(first: Edge, last: Edge, drain_s: f64) -> anyhow::Result<Spent> {
@@ -140,15 +151,16 @@ fn spent(first: Edge, last: Edge, drain_s: f64) -> anyhow::Result<Spent> {
         tally,
         server: last.server.zip(first.server).map(|(last, first)| last.since(first)),
         own: last.own.since(first.own),
+        spun_s: (last.spun_ns - first.spun_ns) as f64 / 1e9,
         counters,
         drain_s,
     })
 }
 
-fn edge(plan: &Plan, traffic: &Traffic, at_ns: u64) -> anyhow::Result<Edge> {
+fn edge(plan: &Plan, network: &Network, traffic: &Traffic, at_ns: u64) -> anyhow::Result<Edge> {
     let counters = plan.admin.clone().map(|admin| std::thread::spawn(move || Counters::read(&admin)));
     let server = plan.server_pid.map(|pid| Cpu::of(&pid.to_string())).transpose()?;
-    Ok(Edge { at_ns, tally: traffic.tally, server, own: Cpu::of("self")?, counters })
+    Ok(Edge { at_ns, tally: traffic.tally, server, own: Cpu::of("self")?, spun_ns: network.spun_ns(), counters })
 }
 
 /// Waits until the backlog of earlier runs has come.
@@ -159,7 +171,7 @@ fn settle(network: &mut Network, traffic: &mut Traffic) -> anyhow::Result<()> {
     while now_ns() < quiet_at.min(limit) {
         network.poll(quiet_at.min(limit), traffic)?;
         traffic.send_acks(network);
-        network.flush(traffic);
+        network.flush();
         if traffic.tally.packets != packets {
             packets = traffic.tally.packets;
             quiet_at = now_ns() + seconds(QUIET_S);
@@ -178,13 +190,13 @@ fn drain(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -> anyhow::R
     }
     let took = (now_ns() - from) as f64 / 1e9;
     traffic.send_last_acks(network);
-    network.flush(traffic);
+    network.flush();
     let linger = now_ns() + seconds(LINGER_S);
     while now_ns() < linger {
         network.poll(linger, traffic)?;
         traffic.send_acks(network);
     }
-    network.flush(traffic);
+    network.flush();
     traffic.finish();
     Ok(took)
 }

@@ -83,7 +83,7 @@ fn ask(network: &mut Network, devices: &mut Devices, protocol: &dyn Protocol, co
             protocol.append_ping(out);
         }
     }
-    network.flush(devices);
+    network.flush();
     let until = now_ns() + seconds(ANSWER_S_MAX);
     while devices.answered < network.ready() as u64 && now_ns() < until {
         network.poll(until.min(now_ns() + 10_000_000), devices)?;

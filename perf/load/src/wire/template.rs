@@ -86,10 +86,17 @@ impl Template {
         out.extend_from_slice(&self.frame);
     }
 
-    fn patch(&mut self, at: usize, text: &[u8]) {
-        let key = MASK.iter().cycle().skip(at % MASK.len());
-        let place = self.frame.iter_mut().skip(self.payload + at);
-        for ((byte, text), key) in place.zip(text).zip(key) {
+    fn patch<const LENGTH: usize>(&mut self, at: usize, text: &[u8; LENGTH]) {
+        let from = self.payload + at;
+        let Some(place) = self.frame.get_mut(from..from + LENGTH) else { return };
+        let [a, b, c, d] = MASK;
+        let key = match at % MASK.len() {
+            0 => [a, b, c, d],
+            1 => [b, c, d, a],
+            2 => [c, d, a, b],
+            _ => [d, a, b, c],
+        };
+        for ((byte, text), key) in place.iter_mut().zip(text).zip(key.iter().cycle()) {
             *byte = text ^ key;
         }
     }

@@ -1,15 +1,14 @@
-//! `unsafe` lives in the ring layer, and in the relay that measures what a ring costs without one; each block says why it
-//! is sound.
+//! `unsafe` lives in the ring layer, and in the ring of what measures it; each block says why it is sound.
 
 use super::source::{code_only, has_word};
 use super::{File, Offence};
 
 const RING: &str = "shards/ring/";
-/// It would measure that layer if it were built on it.
-const FLOOR: &str = "perf/peers/floors/src/ring.rs";
+/// The floor would measure that layer, and the load generator be measured by it, if they were built on it.
+const PERF_RING: &str = "perf/ring/";
 
 fn is_ring(file: &File) -> bool {
-    file.path.starts_with(RING) || file.path == FLOOR
+    file.path.starts_with(RING) || file.path.starts_with(PERF_RING)
 }
 
 /// No other layer has any.
@@ -63,7 +62,7 @@ mod tests {
             file("engine/src/a.rs", "//! No unsafe here.\n#![deny(unsafe_code)]\nlet x = \"unsafe\";\n"),
             file("engine/src/b.rs", "fn f() {\n    unsafe { g() }\n}\n"),
             file("shards/ring/src/c.rs", "fn f() {\n    // SAFETY: it is.\n    unsafe { g() }\n}\n"),
-            file("perf/peers/floors/src/ring.rs", "fn f() {\n    // SAFETY: it is.\n    unsafe { g() }\n}\n"),
+            file("perf/ring/src/ring.rs", "fn f() {\n    // SAFETY: it is.\n    unsafe { g() }\n}\n"),
         ];
         check(only_in_the_ring, &files, &["engine/src/b.rs:2: unsafe outside shards/ring/"]);
     }
