@@ -6,6 +6,7 @@
 mod check;
 mod clock;
 mod connection;
+mod family;
 mod http;
 mod machine;
 mod network;
@@ -18,6 +19,7 @@ mod scenario;
 mod server;
 mod settings;
 mod traffic;
+mod watch;
 mod wire;
 
 use std::io::Write as _;
@@ -61,6 +63,10 @@ fn measure(options: &Options) -> anyhow::Result<u8> {
     }
     // Else the kernel wakes this thread up to 50 µs late, to save power.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1)).context("timer slack")?;
+    if let Some(first) = options.share {
+        scenario::run_share(options, first)?;
+        return Ok(0);
+    }
     let report = scenario::run(options)?;
     eprint!("{}", report.summary());
     write(options, &report)?;

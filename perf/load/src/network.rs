@@ -17,6 +17,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::clock::now_ns;
 use crate::connection::{Connection, Phase, Target};
 use crate::people::Person;
+use crate::watch::{Glance, Watch};
 use crate::wire::Packet;
 
 /// Upgrades under way at a time: below any listen backlog.
@@ -30,6 +31,8 @@ const SPIN_NS: u64 = 100_000;
 const STEP_NS_MAX: u64 = 50_000;
 /// Descriptors that are no connections: the ring, standard streams, HTTP, /proc, those that are being made.
 const OTHER_DESCRIPTORS: u64 = 32;
+/// The kernel has no longer table of direct descriptors.
+const PLACES_MAX: u32 = 1 << 20;
 /// Bounds of the ring. Half a turn's sends of the largest room fit into the queue at once.
 const SUBMISSIONS: u32 = 4_096;
 const COMPLETIONS: u32 = 32_768;
@@ -44,12 +47,18 @@ pub(crate) trait Handler {
     fn read_done(&mut self, connection: usize, out: &mut Vec<u8>);
     /// The connection is over.
     fn closed(&mut self, connection: usize, reason: &str);
+    /// What was counted so far, for who looks on; nothing, when nothing is sent.
+    fn glance(&self) -> Option<Glance<'_>> {
+        None
+    }
 }
 
 /// The connections; see the module's head.
 pub(crate) struct Network {
     /// Taken in turn.
     targets: Vec<Target>,
+    /// Number of the first connection in the whole run, of which other processes may have some.
+    first: usize,
     ring: Ring,
     held: Held,
     /// When what is gathered was.
@@ -61,6 +70,8 @@ pub(crate) struct Network {
     may_spin: bool,
     /// Why the kernel refused the last submission.
     refused: Option<std::io::Error>,
+    /// Who looks on.
+    watch: Option<Watch>,
 }
 
 /// Connections by their number, which scenarios know, and by their place in the ring.
@@ -85,10 +96,11 @@ impl Network {
             completions: COMPLETIONS,
             buffers: BUFFERS,
             buffer_bytes: BUFFER_BYTES,
-            connections_max: u32::try_from(descriptors).unwrap_or(u32::MAX).min(1 << 20),
+            connections_max: u32::try_from(descriptors).unwrap_or(u32::MAX).min(PLACES_MAX),
         });
         Ok(Self {
             targets,
+            first: 0,
             ring: ring.context("no io_uring: a kernel of 6.1 or later that allows it is needed")?,
             held: Held::default(),
             read_ns: 0,
@@ -97,7 +109,25 @@ impl Network {
             may_spin: std::fs::read_to_string("/proc/cpuinfo")
                 .is_ok_and(|text| text.matches("processor\t").count() > 1),
             refused: None,
+            watch: None,
         })
+    }
+
+    /// Shows the run to who looks on, from now until it ends.
+    pub(crate) fn show_to(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
+    }
+
+    /// Shows what was counted; of itself that happens a few times a second.
+    pub(crate) fn show(&mut self, handler: &impl Handler) {
+        if let Some(watch) = &mut self.watch {
+            watch.show(self.held.ready, handler.glance());
+        }
+    }
+
+    /// The connections are those of a run from this number on.
+    pub(crate) fn count_from(&mut self, first: usize) {
+        self.first = first;
     }
 
     /// Connects everybody; connection n is the n-th person's. Returns when all are authenticated.
@@ -106,7 +136,13 @@ impl Network {
     /// The descriptor limit, a connection that is refused, or one that takes too long.
     pub(crate) fn dial(&mut self, people: &[Person], handler: &mut impl Handler) -> anyhow::Result<()> {
         let wanted = self.held.connections.len() + people.len();
-        check_descriptors(wanted as u64)?;
+        let room = connections_max()?;
+        if wanted > room {
+            bail!(
+                "{wanted} connections, and the limit of file descriptors (ulimit -Hn) leaves this process {room}: lower \
+                 --connections, or raise the limit"
+            );
+        }
         let mut people = people.iter();
         let mut progress_ns = now_ns();
         let mut ready = self.held.ready;
@@ -139,8 +175,9 @@ impl Network {
     }
 
     fn connect(&mut self, index: usize, person: &Person) -> anyhow::Result<Connection> {
-        let target = self.targets.get(index % self.targets.len().max(1)).context("there is nowhere to go")?;
-        let (mut connection, socket) = Connection::open(target, index, person)?;
+        let number = self.first + index;
+        let target = self.targets.get(number % self.targets.len().max(1)).context("there is nowhere to go")?;
+        let (mut connection, socket) = Connection::open(target, number, person)?;
         connection.place = self.ring.add(socket).context("the ring takes no further connection")?;
         if self.held.numbers.len() <= connection.place {
             self.held.numbers.resize(connection.place + 1, None);
@@ -204,6 +241,9 @@ impl Network {
         if self.ring.unhandled() == 0 {
             self.gather(until_ns).context("io_uring")?;
             self.read_ns = now_ns();
+        }
+        if self.watch.as_ref().is_some_and(|watch| watch.due_ns() <= self.read_ns) {
+            self.show(handler);
         }
         let mut arrivals = Arrivals { held: &mut self.held, handler, read_ns: self.read_ns };
         self.ring.handle(LOOK_MAX, &mut arrivals).context("io_uring")?;
@@ -368,14 +408,11 @@ fn raise_descriptors() -> anyhow::Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// Says so when the limit does not suffice.
-fn check_descriptors(connections: u64) -> anyhow::Result<()> {
-    let (needed, maximum) = (connections + OTHER_DESCRIPTORS, raise_descriptors()?);
-    if maximum < needed {
-        bail!(
-            "{connections} connections need {needed} file descriptors and this process may have {maximum} \
-             (ulimit -Hn): lower --connections, or raise the limit"
-        );
-    }
-    Ok(())
+/// Connections that this process may have.
+///
+/// # Errors
+/// The limit of descriptors cannot be raised.
+pub(crate) fn connections_max() -> anyhow::Result<usize> {
+    let room = raise_descriptors()?.saturating_sub(OTHER_DESCRIPTORS);
+    Ok(usize::try_from(room).unwrap_or(usize::MAX).min(PLACES_MAX as usize))
 }

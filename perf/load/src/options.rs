@@ -81,9 +81,9 @@ pub(crate) struct Arguments {
     /// The admin listener, for the server's counters
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
-    /// Process id of the server, for its processor time and memory
-    #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
+    /// Process id of the server, for its processor time and memory; of idle_memory, those of several, separated by commas
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    server_pid: Vec<u32>,
     /// The server's data folder: users and tokens are made there; without it they register by HTTP
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -121,6 +121,15 @@ pub(crate) struct Arguments {
     /// Users are named PREFIX-0, PREFIX-1, …
     #[arg(long, value_name = "PREFIX", default_value = "load")]
     prefix: String,
+    /// Show the run while it goes on, on standard error, also when that is no terminal
+    #[arg(long)]
+    live: bool,
+    /// Write histograms of each second there, in HdrHistogram's log format
+    #[arg(long, value_name = "FILE")]
+    intervals: Option<PathBuf>,
+    /// This process has the connections from this number on: started by another
+    #[arg(long, value_name = "FIRST", hide = true)]
+    share: Option<usize>,
     /// Write the figures there instead of to standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -143,6 +152,8 @@ pub(crate) struct Options {
     pub(crate) admin: Option<String>,
     /// Its process.
     pub(crate) server_pid: Option<u32>,
+    /// All its processes.
+    pub(crate) server_pids: Vec<u32>,
     /// Its data folder.
     pub(crate) data: Option<PathBuf>,
     /// Messages a second.
@@ -161,6 +172,12 @@ pub(crate) struct Options {
     pub(crate) ack_ms: u64,
     /// Begins the users' names.
     pub(crate) prefix: String,
+    /// Show the run even where there is no terminal.
+    pub(crate) live: bool,
+    /// Where the histograms of each second go.
+    pub(crate) intervals: Option<PathBuf>,
+    /// The first connection of this process, which another has started.
+    pub(crate) share: Option<usize>,
     /// Where the figures go.
     pub(crate) json: Option<PathBuf>,
 }
@@ -192,7 +209,8 @@ impl Arguments {
             urls: self.url,
             api: self.api,
             admin: self.admin,
-            server_pid: self.server_pid,
+            server_pid: self.server_pid.first().copied(),
+            server_pids: self.server_pid,
             data: self.data,
             rate: settings.rate.unwrap_or(1_000.0),
             inflight: settings.inflight,
@@ -202,6 +220,9 @@ impl Arguments {
             payload: settings.payload.unwrap_or(128),
             ack_ms: settings.ack_ms.unwrap_or(0),
             prefix: self.prefix,
+            live: self.live,
+            intervals: self.intervals,
+            share: self.share,
             json: self.json,
         };
         options.check()?;
@@ -234,6 +255,8 @@ impl Options {
         ensure!(self.inflight.is_none_or(|inflight| (1..=1_024).contains(&inflight)), "--inflight: from 1 to 1024");
         let least = if self.scenario == Scenario::IdleMemory { 1 } else { 2 };
         let (connections, relay) = (self.connections, self.scenario.is_relay());
+        let alone = self.scenario != Scenario::IdleMemory;
+        ensure!(!alone || self.server_pids.len() < 2, "--server-pid: several are for idle_memory");
         ensure!(connections >= least && connections / 2 <= STREAMS_MAX, "--connections: at least {least}");
         ensure!(!relay || connections.is_multiple_of(2), "--connections: pairs take an even number");
         Ok(())

@@ -11,6 +11,7 @@ use ringway_engine::ids::Uid;
 use ringway_store::embedded::open_directory;
 use ringway_store::ports::{Account, Directory as _, DirectoryError};
 use ringway_store::token::Claims;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::http::Http;
@@ -25,7 +26,7 @@ const LIMITED_PAUSE: Duration = Duration::from_secs(1);
 const PASSWORD: &str = "ringway-load-password";
 
 /// A user who may connect.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Person {
     /// User id.
     pub(crate) uid: String,

@@ -129,6 +129,8 @@ pub(crate) struct Idle {
     pub(crate) connect_s: f64,
     /// Devices that answered after the rest.
     pub(crate) answered: u64,
+    /// Processes of the generator that held them.
+    pub(crate) processes: usize,
 }
 
 /// Everything about one run.
@@ -234,7 +236,11 @@ impl Report {
                 "server, bytes a connection: {} private, {} PSS, {} RSS; kernel, both ends: {} TCP buffers, {} slab",
                 each.private, each.pss, each.rss, each.kernel_tcp, each.kernel_slab
             )?;
-            writeln!(text, "connected in {:.2} s, {} answered after the rest", idle.connect_s, idle.answered)?;
+            let (connect_s, answered, processes) = (idle.connect_s, idle.answered, idle.processes);
+            writeln!(
+                text,
+                "connected in {connect_s:.2} s by {processes} processes, {answered} answered after the rest"
+            )?;
         }
         match self.verdict {
             Verdict::Good => writeln!(text, "everything came once, in order, as it was sent"),

@@ -197,6 +197,7 @@ fn drain(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -> anyhow::R
         traffic.send_acks(network);
     }
     network.flush();
+    network.show(traffic);
     traffic.finish();
     Ok(took)
 }

@@ -60,6 +60,17 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Of several processes together, by their ids; the kernel's is the machine's, once.
+    ///
+    /// # Errors
+    /// As [`Memory::of`].
+    pub(crate) fn of_all(processes: &[u32]) -> anyhow::Result<Self> {
+        let each: Vec<Self> = processes.iter().map(|process| Self::of(*process)).collect::<Result<_, _>>()?;
+        let sum = |of: fn(&Self) -> i64| each.iter().map(of).sum();
+        let kernel = each.last().copied().unwrap_or_default();
+        Ok(Self { rss: sum(|one| one.rss), pss: sum(|one| one.pss), private: sum(|one| one.private), ..kernel })
+    }
+
     /// Of a process by its id.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use crate::check::{Checker, Findings};
 use crate::network::{Handler, Network};
 use crate::protocol::{Protocol, Route};
+use crate::watch::Glance;
 use crate::wire::body::{Bodies, Reading, Stamp};
 use crate::wire::template::{FIRST_ID, Template};
 use crate::wire::{Message, Packet};
@@ -353,6 +354,19 @@ impl Handler for Traffic {
         if !self.gather_acks {
             self.append_ack(connection, out);
         }
+    }
+
+    fn glance(&self) -> Option<Glance<'_>> {
+        Some(Glance {
+            sent: self.tally.sent,
+            delivered: self.tally.delivered,
+            under_way: self.streams.iter().map(Stream::inflight).sum(),
+            is_clean: self.findings.is_clean(),
+            window: self.window,
+            to_delivery: &self.to_delivery,
+            to_sent: &self.to_sent,
+            lag: &self.lag,
+        })
     }
 
     fn closed(&mut self, connection: usize, reason: &str) {

@@ -6,10 +6,17 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
 /// Exit code of a run whose generator lagged: on a busy machine no reason to fail.
 const VOID: i32 = 3;
+
+const LOAD: &str = env!("CARGO_BIN_EXE_ringway-load");
 
 /// A server on free ports and a folder of its own; killed when dropped.
 struct Server {
@@ -37,9 +44,14 @@ impl Server {
 
     /// Runs the generator and gives its figures, once they say that nothing was wrong.
     fn check(&self, scenario: &str, arguments: &[&str]) -> Value {
+        self.check_by(&mut Command::new(LOAD), scenario, arguments)
+    }
+
+    /// The same by a command that becomes the generator.
+    fn check_by(&self, command: &mut Command, scenario: &str, arguments: &[&str]) -> Value {
         let address = |name: &str| self.ready[name].as_str().unwrap().to_owned();
         let json = self.folder.path().join("figures.json");
-        let output = Command::new(env!("CARGO_BIN_EXE_ringway-load"))
+        let output = command
             .args([scenario, "--url", &address("ws"), "--api", &address("api"), "--admin", &address("admin")])
             .args(["--server-pid", &self.process.id().to_string()])
             .args(["--warmup", "0.2", "--seconds", "1"])
@@ -109,6 +121,63 @@ fn every_scenario_runs_against_a_real_server_and_finds_nothing_wrong() {
     // Without the data folder the users register by HTTP.
     server.check("relay_durable", &["--rate", "100", "--pairs", "1", "--prefix", "registered"]);
     server.check("room_fan", &["--connections", "5", "--prefix", "registered"]);
+}
+
+#[test]
+fn devices_that_a_process_has_no_descriptors_for_are_those_of_further_processes() {
+    let server = Server::start();
+    let mut limited = Command::new("sh");
+    // 120 less those that are no connections: 88 a process.
+    limited.args(["-c", "ulimit -n 120 && exec \"$0\" \"$@\"", LOAD]);
+    let idle = ["--data", server.data(), "--connections", "300"];
+    let figures = server.check_by(&mut limited, "idle_memory", &idle);
+    assert_eq!((figures["memory"]["answered"].as_u64(), figures["memory"]["processes"].as_u64()), (Some(300), Some(4)));
+    assert_eq!(figures["findings"]["disconnected"], 0);
+    // The others are not shared, and say so.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 120 && exec \"$0\" \"$@\"", LOAD]);
+    let url = server.ready["ws"].as_str().unwrap();
+    let output =
+        limited.args(["relay_durable", "--pairs", "45", "--url", url, "--data", server.data()]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("ulimit -Hn"), "{told}");
+}
+
+#[test]
+fn who_looks_on_sees_a_line_and_every_second_is_logged() {
+    let server = Server::start();
+    let log = server.folder.path().join("seconds.hlog");
+    let url = server.ready["ws"].as_str().unwrap();
+    let output = Command::new(LOAD)
+        .args(["relay_durable", "--pairs", "2", "--rate", "100", "--warmup", "0.3", "--seconds", "2.5", "--live"])
+        .args(["--url", url, "--data", server.data(), "--intervals", log.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | VOID)), "{told}");
+    for words in ["warm-up, ", "measuring ", "want 100/s", "p99 ", "under way", "clean"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let counted = |tag: &str| {
+        let text = std::fs::read(&log).unwrap();
+        let mut intervals = 0;
+        let mut count = 0;
+        for entry in IntervalLogIterator::new(&text).map(Result::unwrap) {
+            let LogEntry::Interval(interval) = entry else { continue };
+            if interval.tag().unwrap().as_str() == tag {
+                let bytes = STANDARD.decode(interval.encoded_histogram()).unwrap();
+                let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+                (intervals, count) = (intervals + 1, count + histogram.len());
+            }
+        }
+        assert!(intervals >= 2, "{tag}: {intervals} intervals");
+        count
+    };
+    for (tag, name) in [("deliver", "deliver_us"), ("sent", "sent_us"), ("lag", "lag_us")] {
+        assert_eq!(counted(tag), figures[name]["count"].as_u64().unwrap(), "{tag}");
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@
 mod idle;
 mod relay;
 
+use anyhow::bail;
+
 use crate::http::Http;
 use crate::options::{Options, Scenario};
 use crate::people::{self, Person};
@@ -19,6 +21,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     match options.scenario {
         Scenario::IdleMemory => idle::run(options),
         _ => relay::run(options),
+    }
+}
+
+/// The part of a process that was started for a share of the connections, of which the first has this number.
+///
+/// # Errors
+/// As [`run`]; no other scenario is shared.
+pub(crate) fn run_share(options: &Options, first: usize) -> anyhow::Result<()> {
+    match options.scenario {
+        Scenario::IdleMemory => idle::run_share(options, first),
+        other => bail!("{other:?} is not shared between processes"),
     }
 }
 

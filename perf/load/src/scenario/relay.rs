@@ -13,6 +13,7 @@ use crate::protocol::{Letter, Protocol};
 use crate::report::Report;
 use crate::run::{Pace, Plan, drive};
 use crate::traffic::{Role, Stream, Traffic};
+use crate::watch::Watch;
 use crate::wire::body::Bodies;
 
 /// Connects everybody and runs the load.
@@ -30,6 +31,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
     };
     let mut traffic = Traffic::new(options.protocol, bodies, streams, roles, options.ack_ms > 0)?;
     let mut network = Network::new(options.targets()?)?;
+    network.show_to(Watch::of(options)?);
     network.dial(&people, &mut traffic)?;
     let plan = Plan {
         pace: options.inflight.map_or(Pace::Open(options.rate), Pace::Closed),
