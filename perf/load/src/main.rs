@@ -8,6 +8,7 @@ mod clock;
 mod connection;
 mod family;
 mod http;
+mod intervals;
 mod machine;
 mod network;
 mod options;

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::check::Findings;
+use crate::intervals::Intervals;
 use crate::machine::{Machine, command};
 use crate::options::{Options, Scenario};
 use crate::run::Spent;
@@ -78,6 +79,8 @@ pub(crate) struct Load {
     sent: u64,
     acknowledged: u64,
     delivered: u64,
+    /// Deliveries due in the whole run, before and after the measured window too, as `lost` counts them.
+    due: u64,
     /// Messages that came back to their sender's own connection as well.
     echoed: u64,
     delivered_per_s: f64,
@@ -90,6 +93,7 @@ pub(crate) struct Load {
     sent_us: Quantiles,
     deliver_us: Quantiles,
     lag_us: Quantiles,
+    intervals: Intervals,
     server: Option<ServerSpent>,
     /// Processor time of the generator's work, spinning left out.
     load_cpu_us_per_delivery: f64,
@@ -167,6 +171,7 @@ impl Report {
             sent: spent.tally.sent,
             acknowledged: spent.tally.acknowledged,
             delivered,
+            due: traffic.due(),
             echoed: spent.tally.echoed,
             delivered_per_s: delivered as f64 / spent.seconds,
             messages_per_s: delivered as f64 / spent.seconds / receivers(traffic),
@@ -175,6 +180,7 @@ impl Report {
             sent_us: Quantiles::of(&traffic.to_sent),
             deliver_us,
             lag_us,
+            intervals: traffic.intervals.clone(),
             server,
             load_cpu_us_per_delivery,
             load_spin_cores: spent.spun_s / spent.seconds,

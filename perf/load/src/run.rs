@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use crate::clock::{now_ns, seconds};
 use crate::http::Http;
+use crate::intervals::Intervals;
 use crate::network::Network;
 use crate::server::{Counters, Cpu};
 use crate::traffic::{Tally, Traffic};
@@ -89,6 +90,7 @@ pub(crate) fn drive(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -
     let start = now_ns();
     let (warm, end) = (start + plan.warmup_ns, start + plan.warmup_ns + plan.measured_ns);
     traffic.window = (warm, end);
+    traffic.intervals = Intervals::of(traffic.window);
     let mut sender = Sender { pace: plan.pace, start, end, next: 0, waiting: Vec::new() };
     traffic.moved = (0..traffic.streams.len()).collect();
     let mut first = None;

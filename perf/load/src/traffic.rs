@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use hdrhistogram::Histogram;
 
 use crate::check::{Checker, Findings};
+use crate::intervals::Intervals;
 use crate::network::{Handler, Network};
 use crate::protocol::{Protocol, Route};
 use crate::watch::Glance;
@@ -129,6 +130,7 @@ pub(crate) struct Traffic {
     pub(crate) tally: Tally,
     /// Messages intended from here to there are recorded.
     pub(crate) window: (u64, u64),
+    pub(crate) intervals: Intervals,
     pub(crate) to_sent: Histogram<u64>,
     pub(crate) to_delivery: Histogram<u64>,
     pub(crate) lag: Histogram<u64>,
@@ -161,6 +163,7 @@ impl Traffic {
             refused: BTreeMap::new(),
             tally: Tally::default(),
             window: (u64::MAX, u64::MAX),
+            intervals: Intervals::default(),
             to_sent: histogram()?,
             to_delivery: histogram()?,
             lag: histogram()?,
@@ -187,6 +190,7 @@ impl Traffic {
     pub(crate) fn note_lag(&mut self, intended_ns: u64, actual_ns: u64) {
         if self.in_window(intended_ns) {
             self.lag.saturating_record(actual_ns.saturating_sub(intended_ns));
+            self.intervals.note_lag(intended_ns, actual_ns.saturating_sub(intended_ns));
         }
     }
 
@@ -211,6 +215,11 @@ impl Traffic {
     /// Whether everything sent is answered and delivered.
     pub(crate) fn is_complete(&self) -> bool {
         self.streams.iter().all(|stream| stream.inflight() == 0)
+    }
+
+    /// Deliveries that everything sent so far comes to, had none been refused.
+    pub(crate) fn due(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.sent * stream.receivers).sum()
     }
 
     /// Adds to the findings what never came.
@@ -332,6 +341,7 @@ impl Traffic {
             self.moved.push(index);
             if self.in_window(intended_ns) {
                 self.to_delivery.saturating_record(read_ns.saturating_sub(intended_ns));
+                self.intervals.note_delivery(intended_ns, read_ns.saturating_sub(intended_ns));
             }
         }
     }

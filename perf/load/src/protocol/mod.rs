@@ -37,6 +37,7 @@ pub(crate) enum Speech {
     Ringway,
     /// The first frame names pair or room, all others are relayed
     #[value(aliases = ["floor_uring", "floor_epoll", "bun", "tungstenite", "fastwebsockets"])]
+    #[value(aliases = ["control_none", "control_slow", "control_drop", "control_stall"])]
     Floor,
     /// nats-server over WebSocket; JetStream for relay_durable
     Nats,
