@@ -16,18 +16,23 @@ const CANNOT: i32 = 5;
 
 /// Runs a scenario shortly and gives its exit code and figures.
 fn load(scenario: &str, protocol: &str, url: &str, pid: u32, arguments: &[&str]) -> (i32, Value) {
+    let (api, pid) = (url.replacen("ws", "http", 1), pid.to_string());
+    let common = [scenario, "--protocol", protocol, "--url", url, "--api", &api, "--server-pid", &pid];
+    let times = ["--warmup", "0.1", "--seconds", "0.7", "--payload", "100"];
+    let (code, figures) = run(&[&common, times.as_slice()].concat(), arguments);
+    assert!(FINE.contains(&code) || code == CANNOT, "{protocol} {scenario} {arguments:?}: {code}\n{figures}");
+    (code, figures)
+}
+
+/// Runs the generator and gives its exit code and figures.
+fn run(arguments: &[&str], more: &[&str]) -> (i32, Value) {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("figures.json");
-    let output = Command::new(env!("CARGO_BIN_EXE_ringway-load"))
-        .args([scenario, "--protocol", protocol, "--url", url, "--api", &url.replacen("ws", "http", 1)])
-        .args(["--server-pid", &pid.to_string(), "--warmup", "0.1", "--seconds", "0.7", "--payload", "100"])
-        .args(arguments)
-        .args(["--json".as_ref(), json.as_os_str()])
-        .output()
-        .unwrap();
-    let (code, told) = (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr));
-    assert!(FINE.contains(&code) || code == CANNOT, "{protocol} {scenario} {arguments:?}: {code}\n{told}");
-    (code, serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap())
+    let mut load = Command::new(env!("CARGO_BIN_EXE_ringway-load"));
+    let output = load.args(arguments).args(more).arg("--json").arg(&json).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    let figures = std::fs::read(json).unwrap_or_else(|error| panic!("{arguments:?} {more:?}: {error}\n{told}"));
+    (output.status.code().unwrap(), serde_json::from_slice(&figures).unwrap())
 }
 
 /// Messages go between two and to all of a room, each once, whole and in order; what cannot be done is told.
@@ -77,6 +82,17 @@ fn relays() -> PathBuf {
     folder.to_owned()
 }
 
+impl Relay {
+    /// Starts it on a free port; answers where it is too.
+    fn start(program: &Path, faults: &[&str]) -> (Self, String) {
+        let mut relay = Self(Command::new(program).arg("0").args(faults).stdout(Stdio::piped()).spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(relay.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        (relay, ready["ready"]["ws"].as_str().unwrap().to_owned())
+    }
+}
+
 #[test]
 fn floors_and_relays_carry_everything_once_and_in_order() {
     let folder = relays();
@@ -84,14 +100,44 @@ fn floors_and_relays_carry_everything_once_and_in_order() {
         for program in ["floor_uring", "floor_epoll", "relay_tungstenite", "relay_fastwebsockets"] {
             let program = folder.join(program);
             scope.spawn(move || {
-                let mut relay = Relay(Command::new(program).arg("0").stdout(Stdio::piped()).spawn().unwrap());
-                let mut line = String::new();
-                BufReader::new(relay.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-                let ready: Value = serde_json::from_str(&line).unwrap();
-                check("floor", ready["ready"]["ws"].as_str().unwrap(), relay.0.id(), RELAYS);
+                let (relay, url) = Relay::start(&program, &[]);
+                check("floor", &url, relay.0.id(), RELAYS);
             });
         }
     });
+}
+
+/// Figures of a room on a floor that is spoilt.
+fn spoilt(fault: &str) -> (i32, Value) {
+    let (relay, url) = Relay::start(&relays().join("floor_epoll"), &[fault]);
+    let arguments = ["room_fan", "--protocol", "floor", "--url", &url, "--server-pid", &relay.0.id().to_string()];
+    run(&arguments, &["--connections", "31", "--rate", "100", "--warmup", "0.1", "--seconds", "0.7"])
+}
+
+#[test]
+fn a_server_that_drops_some_is_told_how_many() {
+    let (code, figures) = spoilt("drop=100");
+    assert_eq!((code, &figures["verdict"]), (4, &Value::from("wrong")), "{figures}");
+    let due = figures["due"].as_u64().unwrap();
+    assert!(due >= 30 * 70, "{figures}");
+    assert_eq!(figures["findings"]["lost"], due / 100, "{figures}");
+}
+
+#[test]
+fn a_server_that_stalls_is_told_where() {
+    let (code, figures) = spoilt("stall=200@1200");
+    assert!(FINE.contains(&code), "{figures}");
+    assert!(figures["deliver_us"]["max"].as_f64().unwrap() >= 200_000.0, "{figures}");
+    // The 40th message, 0.3 s into the window, waited longest.
+    let max_us: Vec<u64> = serde_json::from_value(figures["intervals"]["max_us"].clone()).unwrap();
+    assert!(max_us[2] >= 200_000 && max_us.len() == 7, "{figures}");
+}
+
+#[test]
+fn a_server_that_is_slow_loses_nothing() {
+    let (code, figures) = spoilt("slower=10");
+    assert!(FINE.contains(&code), "{figures}");
+    assert_eq!(figures["findings"]["lost"], 0, "{figures}");
 }
 
 /// A peer in a folder of its own; stopped when dropped.

@@ -4,6 +4,7 @@
 //! the kernel does not force on them ([`ring`] for io_uring, [`poll`] for epoll), and two built as an application on
 //! a library would be. Single thread, no checks, nothing stored, nothing acknowledged.
 
+pub mod faults;
 pub mod frames;
 pub mod guests;
 pub mod handshake;

@@ -16,7 +16,7 @@ const BACKLOG: i32 = 4_096;
 /// No port was given, or it cannot be had.
 pub fn listen() -> Result<TcpListener> {
     let port = std::env::args().nth(1).and_then(|port| port.parse::<u16>().ok());
-    let port = port.ok_or_else(|| Error::other("the one argument is a port"))?;
+    let port = port.ok_or_else(|| Error::other("the first argument is a port"))?;
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)?;

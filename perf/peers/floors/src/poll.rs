@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd as _;
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 
+use crate::faults::Faults;
 use crate::relay::Relay;
 
 /// Connections served by one wait.
@@ -22,15 +23,15 @@ struct Sockets {
     relay: Relay,
 }
 
-/// Relays until the kernel refuses.
+/// Relays until the kernel refuses, with faults where they are wanted.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn run(listener: &TcpListener) -> Result<()> {
+pub fn run(listener: &TcpListener, faults: Faults) -> Result<()> {
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
-    let mut sockets = Sockets { epoll, streams: Vec::new(), relay: Relay::default() };
+    let mut sockets = Sockets { epoll, streams: Vec::new(), relay: Relay::with(faults) };
     let mut events = Vec::with_capacity(EVENTS_MAX);
     let mut buffer = vec![0; READ_BYTES];
     let mut dirty = Vec::new();
@@ -54,6 +55,8 @@ pub fn run(listener: &TcpListener) -> Result<()> {
                 sockets.read(at, &mut buffer);
             }
         }
+        // Before what came is answered: whoever sent it waits for as long as a stall is.
+        sockets.relay.faults.turn_over();
         sockets.relay.take_dirty(&mut dirty);
         for at in &dirty {
             sockets.write(*at, false);

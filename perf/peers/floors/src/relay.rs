@@ -11,6 +11,7 @@
 //! Call [`Relay::enter`], then [`Relay::input`] for what comes, [`Relay::take_dirty`] once a turn and
 //! [`Relay::output`] for each of those, [`Relay::leave`] at the end.
 
+use crate::faults::Faults;
 use crate::frames::{self, Frame};
 use crate::handshake;
 use crate::rooms::{Place, Rooms};
@@ -49,15 +50,22 @@ pub struct Relay {
     dirty: Vec<usize>,
     /// A frame for a room, made once.
     frame: Vec<u8>,
+    /// What is done wrong on purpose.
+    pub(crate) faults: Faults,
 }
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { clients: Vec::new(), rooms: Rooms::new(), dirty: Vec::new(), frame: Vec::new() }
+        Self::with(Faults::default())
     }
 }
 
 impl Relay {
+    /// Without connections yet, and with faults.
+    pub fn with(faults: Faults) -> Self {
+        Self { clients: Vec::new(), rooms: Rooms::new(), dirty: Vec::new(), frame: Vec::new(), faults }
+    }
+
     /// A connection is there; its number may have been another's before.
     pub fn enter(&mut self, at: usize) {
         while self.clients.len() <= at {
@@ -136,7 +144,9 @@ impl Relay {
             (frames::PONG, _) => {}
             (_, State::Unnamed) => return self.place(at, frame.payload),
             (_, State::Placed(_, Some(partner))) => {
-                self.append(partner, |out| frames::append(out, frame.head, frame.payload));
+                if !self.faults.drops() {
+                    self.append(partner, |out| frames::append(out, frame.head, frame.payload));
+                }
             }
             (_, State::Placed(Place::Pair(_), None)) => {}
             (_, State::Placed(room, None)) => self.tell(room, at, frame),
@@ -163,7 +173,7 @@ impl Relay {
         self.frame.clear();
         frames::append(&mut self.frame, frame.head, frame.payload);
         for at in self.rooms.members(room).iter().copied().filter(|at| *at != from) {
-            if let Some(client) = self.clients.get_mut(at) {
+            if let Some(client) = self.clients.get_mut(at).filter(|_| !self.faults.drops()) {
                 client.out.extend_from_slice(&self.frame);
                 if !client.dirty {
                     client.dirty = true;
