@@ -200,6 +200,7 @@ impl Arguments {
             warmup: self.warmup,
             payload: self.payload,
             ack_ms: self.ack_ms,
+            ..Settings::default()
         };
         let settings = settings::of(self.scenario, self.variant.as_deref())?.under(&said);
         let options = Options {

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) payload: Option<usize>,
     /// How long an acknowledgement may wait.
     pub(crate) ack_ms: Option<u64>,
+    /// Of the server; for whoever starts it.
+    pub(crate) shards: Option<usize>,
 }
 
 impl Settings {
@@ -39,6 +41,7 @@ impl Settings {
             warmup: said.warmup.or(self.warmup),
             payload: said.payload.or(self.payload),
             ack_ms: said.ack_ms.or(self.ack_ms),
+            shards: said.shards.or(self.shards),
         }
     }
 }
