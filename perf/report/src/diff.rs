@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::figures::{Figures, OURS, Round};
-use crate::flame::{self, Graph};
+use crate::figures::{Figures, OURS};
+use crate::flame::{self, Graph, View};
 use crate::options::DiffOptions;
 use crate::programs::{Programs, git_says, target};
 use crate::ratio::Ratio;
@@ -74,7 +74,7 @@ pub(crate) fn run(options: &DiffOptions) -> Result<(Figures, Vec<Graph>)> {
     figures.ratios = ratio.into_iter().map(|ratio| ("after over before".to_owned(), ratio)).collect();
     let mut graphs = Vec::new();
     for subject in &subjects {
-        graphs.extend(rounds::graphs_of(&options.run, &programs, subject)?.into_iter().next());
+        graphs.extend(rounds::graphs_of(&options.run, &programs, subject, View::OnCpu)?.into_iter().next());
     }
     if let [before, after] = graphs.as_slice() {
         graphs.insert(0, flame::difference(before, after)?);
@@ -84,12 +84,7 @@ pub(crate) fn run(options: &DiffOptions) -> Result<(Figures, Vec<Graph>)> {
 
 /// How the second stands to the first.
 pub(crate) fn ratio(figures: &Figures) -> Option<Ratio> {
-    let costs = |which: &str| -> Vec<f64> {
-        let name = format!("{OURS} {which}");
-        let good = figures.rounds.iter().filter(|round| round.subject == name && round.is_good());
-        good.filter_map(Round::cost).collect()
-    };
-    Ratio::of(&costs("before"), &costs("after"))
+    figures.ratio(&format!("{OURS} after"), &format!("{OURS} before"))
 }
 
 fn resolve(tree: &Path, name: &str) -> Result<String> {

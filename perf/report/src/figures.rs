@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ratio::Spread;
+use crate::ratio::{Ratio, Spread};
+use crate::stall::{self, Stall};
 
 /// Name of the subject that others are compared with.
 pub(crate) const OURS: &str = "ringway";
@@ -24,7 +25,7 @@ pub(crate) struct Machine {
     /// Bytes of memory.
     pub(crate) memory_bytes: u64,
     /// Kernel release; beside the machine in what is written.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing, default)]
     pub(crate) kernel: String,
 }
 
@@ -43,6 +44,10 @@ pub(crate) struct Round {
     pub(crate) deliveries: u64,
     /// Messages that did not.
     pub(crate) lost: u64,
+    /// Of so many, in the whole run.
+    pub(crate) due: u64,
+    /// Where the server stood still.
+    pub(crate) stalls: Vec<Stall>,
     /// Arrivals a second.
     pub(crate) deliveries_per_s: Option<f64>,
     pub(crate) p50_us: Option<f64>,
@@ -82,6 +87,8 @@ impl Round {
             cpu_us_per_delivery: at("/server/cpu_us_per_delivery"),
             deliveries: count("/delivered"),
             lost: count("/findings/lost"),
+            due: count("/due"),
+            stalls: stall::all(&report),
             deliveries_per_s: at("/delivered_per_s"),
             p50_us: at("/deliver_us/p50"),
             p90_us: at("/deliver_us/p90"),
@@ -128,9 +135,33 @@ pub(crate) struct Figures {
     pub(crate) rounds: Vec<Round>,
     /// Ours over theirs: medians of the good rounds' cost.
     pub(crate) ratios: BTreeMap<String, f64>,
+    /// The same, with what they lie between.
+    pub(crate) confidence: BTreeMap<String, Ratio>,
 }
 
 impl Figures {
+    /// With no rounds yet.
+    pub(crate) fn empty(scenario: &str, variant: Option<&str>) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            variant: variant.map(str::to_owned),
+            machine: Machine::default(),
+            kernel: String::new(),
+            commit: String::new(),
+            command: format!("cargo xtask perf {}", std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
+            subjects: BTreeMap::new(),
+            cannot: BTreeMap::new(),
+            rounds: Vec::new(),
+            ratios: BTreeMap::new(),
+            confidence: BTreeMap::new(),
+        }
+    }
+
+    /// The scenario, and the variant where there is one.
+    pub(crate) fn title(&self) -> String {
+        self.variant.as_ref().map_or_else(|| self.scenario.clone(), |variant| format!("{} {variant}", self.scenario))
+    }
+
     /// Adds a round, and notes where it was got.
     ///
     /// # Errors
@@ -156,17 +187,35 @@ impl Figures {
 
     /// Least, median and most of a figure over the good rounds of a subject.
     pub(crate) fn spread(&self, subject: &str, of: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
-        let good = self.rounds.iter().filter(|round| round.subject == subject && round.is_good());
-        Spread::of(good.filter_map(of).collect())
+        Spread::of(self.values(subject, of))
+    }
+
+    /// A figure of the good rounds of a subject.
+    pub(crate) fn values(&self, subject: &str, of: impl Fn(&Round) -> Option<f64>) -> Vec<f64> {
+        self.rounds_of(subject).filter(|round| round.is_good()).filter_map(of).collect()
+    }
+
+    /// All rounds of a subject.
+    pub(crate) fn rounds_of(&self, subject: &str) -> impl Iterator<Item = &Round> {
+        self.rounds.iter().filter(move |round| round.subject == subject)
+    }
+
+    /// Cost of a subject over that of another.
+    pub(crate) fn ratio(&self, subject: &str, other: &str) -> Option<Ratio> {
+        Ratio::of(&self.values(other, Round::cost), &self.values(subject, Round::cost))
+    }
+
+    /// Whether what is compared is memory.
+    pub(crate) fn is_memory(&self) -> bool {
+        self.rounds.iter().all(|round| round.cpu_us_per_delivery.is_none())
     }
 
     /// Fills in the ratios.
     pub(crate) fn compare(&mut self) {
-        let median = |name: &str| self.spread(name, Round::cost).map(|spread| spread.median);
-        let Some(ours) = median(OURS) else { return };
         let others = self.names().into_iter().filter(|name| *name != OURS);
-        let ratios = others.filter_map(|name| Some((name.to_owned(), ours / median(name)?))).collect();
-        self.ratios = ratios;
+        let ratio = |name: &str| Some((name.to_owned(), self.ratio(OURS, name)?));
+        self.confidence = others.filter_map(ratio).collect();
+        self.ratios = self.confidence.iter().map(|(name, ratio)| (name.clone(), ratio.ratio)).collect();
     }
 
     /// Figures are worth nothing when Ringway did something wrong, or no round of it counts.
@@ -176,7 +225,7 @@ impl Figures {
     pub(crate) fn verdict(&self) -> Result<()> {
         let ours = |round: &&Round| round.subject.starts_with(OURS);
         if let Some(wrong) = self.rounds.iter().filter(ours).find(|round| round.verdict == "wrong") {
-            bail!("round {} of {} went wrong: {}", wrong.round, wrong.subject, finding(&wrong.report));
+            bail!("round {} of {} went wrong: {}", wrong.round, wrong.subject, finding(&wrong.report, &[]));
         }
         if !self.rounds.iter().filter(ours).any(Round::is_good) {
             bail!("no round counts: the generator lagged in all of them");
@@ -185,11 +234,19 @@ impl Figures {
     }
 }
 
-/// What the generator found, without what it did not.
-pub(crate) fn finding(report: &Value) -> String {
+/// What the generator found, without what it did not, and what is told elsewhere.
+pub(crate) fn finding(report: &Value, elsewhere: &[&str]) -> String {
     let found = report.get("findings").and_then(Value::as_object);
     let found = found.into_iter().flatten().filter(|(_, count)| count.as_u64() != Some(0));
+    let found = found.filter(|(what, _)| !elsewhere.contains(&what.as_str()));
     found.map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A run of `relay_transient` by hand: subjects and their reports.
+#[cfg(test)]
+pub(crate) fn sample(rounds: &[(&str, Value)]) -> Figures {
+    let round = |(at, (subject, report)): (usize, &(&str, Value))| Round::of(subject, at, report.clone());
+    Figures { rounds: rounds.iter().enumerate().map(round).collect(), ..Figures::empty("relay_transient", None) }
 }
 
 #[cfg(test)]
@@ -198,26 +255,15 @@ mod tests {
 
     use super::*;
 
-    fn figures(rounds: &[(&str, &str, f64)]) -> Figures {
-        let round = |(at, (subject, verdict, cpu)): (usize, &(&str, &str, f64))| {
+    fn figures(rounds: &[(&'static str, &str, f64)]) -> Figures {
+        let report = |(subject, verdict, cpu): &(&'static str, &str, f64)| {
             let report = json!({
                 "verdict": verdict, "delivered": 9, "findings": {"lost": 1, "doubled": 0},
                 "server": {"cpu_us_per_delivery": cpu}, "deliver_us": {"p50": 1.5, "p99": 2.5},
             });
-            Round::of(subject, at, report)
+            (*subject, report)
         };
-        Figures {
-            scenario: "relay_transient".into(),
-            variant: None,
-            machine: Machine::default(),
-            kernel: String::new(),
-            commit: String::new(),
-            command: String::new(),
-            subjects: BTreeMap::new(),
-            cannot: BTreeMap::new(),
-            rounds: rounds.iter().enumerate().map(round).collect(),
-            ratios: BTreeMap::new(),
-        }
+        sample(&rounds.iter().map(report).collect::<Vec<_>>())
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Flame graphs: stacks by `perf`, sampled on the processor's clock, folded and drawn by inferno.
 //!
 //! `perf` needs root or `kernel.perf_event_paranoid` of 1 or less. Stacks are walked by frame pointers, so the server is
-//! built with them. One graph is of the whole process, one of each thread: a shard is a thread.
+//! built with them. One graph is of the whole process, one of each thread: a shard is a thread. Two views: time on a
+//! processor, and time off it, which a kernel may not permit ([`crate::off_cpu`]).
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -14,6 +17,8 @@ use inferno::differential;
 use inferno::flamegraph::{self, Options as DrawOptions};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::off_cpu;
 
 /// Samples a second of each thread: no divisor of a timer's rate.
 const SAMPLES_PER_S: &str = "499";
@@ -31,10 +36,20 @@ pub(crate) struct Graph {
     pub(crate) folded: String,
 }
 
+/// What a graph is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// Time on a processor.
+    OnCpu,
+    /// Time off it.
+    OffCpu,
+}
+
 /// `perf` at work.
 pub(crate) struct Recording {
     perf: Child,
     folder: TempDir,
+    view: View,
 }
 
 impl Recording {
@@ -42,28 +57,40 @@ impl Recording {
     ///
     /// # Errors
     /// `perf` is not to be had.
-    pub(crate) fn start(pid: u32) -> Result<Self> {
+    pub(crate) fn start(pid: u32, view: View) -> Result<Self> {
         let folder = TempDir::new().context("no temporary folder")?;
         let data = folder.path().join("perf.data");
         let mut perf = Command::new("perf");
-        perf.args(["record", "--quiet", "--event", "cpu-clock", "--freq", SAMPLES_PER_S, "--call-graph", "fp"]);
+        perf.args(["record", "--quiet", "--call-graph", "fp"]).stderr(File::create(folder.path().join("said"))?);
+        match view {
+            View::OnCpu => perf.args(["--event", "cpu-clock", "--freq", SAMPLES_PER_S]),
+            View::OffCpu => perf.args(["--event", off_cpu::EVENT, "--switch-events"]),
+        };
         perf.args(["--pid", &pid.to_string(), "--output"]).arg(data).stdin(Stdio::null()).stdout(Stdio::null());
         let perf = perf.spawn().context("perf is missing: install Debian's linux-perf, or your system's package")?;
-        Ok(Self { perf, folder })
+        Ok(Self { perf, folder, view })
     }
 
     /// Ends, and draws what was sampled.
     ///
     /// # Errors
-    /// `perf` was not allowed to sample, or its data cannot be read.
+    /// `perf` was not allowed to sample, or its data cannot be read: says what is missing.
     pub(crate) fn finish(mut self, name: &str) -> Result<Vec<Graph>> {
         let pid = i32::try_from(self.perf.id()).ok().and_then(Pid::from_raw).context("no process id")?;
         // When it has ended by itself, what it wrote tells why.
         let _ = kill_process(pid, Signal::INT);
         self.perf.wait()?;
-        let folded = self.fold().context(
-            "perf has no stacks: it needs root, or kernel.perf_event_paranoid of 1 or less (0 for a process of another user)",
-        )?;
+        let said = fs::read_to_string(self.folder.path().join("said"))?;
+        let folded = match self.view {
+            View::OnCpu => self.fold().with_context(|| {
+                format!(
+                    "perf has no stacks: it needs root, or kernel.perf_event_paranoid of 1 or less (0 for a process of \
+                     another user). {said}"
+                )
+            })?,
+            View::OffCpu => self.fold_off_cpu().with_context(|| off_cpu::missing(&said))?,
+        };
+        let name = if self.view == View::OffCpu { format!("{name} off CPU") } else { name.to_owned() };
         let mut graphs = vec![draw(format!("{name}: whole process"), folded.clone())?];
         let all = time_ns(&folded).max(1);
         for (thread, lines) in by_thread(&folded) {
@@ -82,6 +109,20 @@ impl Recording {
         Folder::from(FoldOptions::default()).collapse(script.stdout.as_slice(), &mut folded)?;
         let folded = String::from_utf8(folded)?;
         ensure!(!folded.is_empty(), "no samples");
+        Ok(folded)
+    }
+
+    /// Read as it comes: a busy server stops and goes on many thousand times a second.
+    fn fold_off_cpu(&self) -> Result<String> {
+        let mut script = Command::new("perf");
+        script.args(["script", "--no-inline", "--show-switch-events", "-F", "comm,tid,time,event,ip,sym", "--input"]);
+        script.arg(self.folder.path().join("perf.data")).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut script = script.stderr(Stdio::null()).spawn()?;
+        let output = script.stdout.take().context("no output")?;
+        let folded = off_cpu::fold(BufReader::new(output));
+        let status = script.wait()?;
+        let folded = folded?;
+        ensure!(status.success() && !folded.is_empty(), "no thread was seen to stop and go on");
         Ok(folded)
     }
 }
@@ -106,7 +147,7 @@ pub(crate) fn difference(before: &Graph, after: &Graph) -> Result<Graph> {
 fn settings(title: &str) -> DrawOptions<'static> {
     let mut options = DrawOptions::default();
     title.clone_into(&mut options.title);
-    // A sample of the processor's clock counts as the time since the one before.
+    // A sample of the processor's clock counts as the time since the one before; off it, the time is known.
     options.count_name = "ns".to_owned();
     options
 }

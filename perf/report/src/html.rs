@@ -9,9 +9,10 @@ use base64::prelude::BASE64_STANDARD;
 use crate::diff;
 use crate::figures::{Figures, finding};
 use crate::flame::Graph;
+use crate::named::{self, compared};
 use crate::plot::{self, escape};
-use crate::table::{COLUMNS, Column, cell};
-use crate::targets;
+use crate::table::{COLUMNS, Column, cell, ratio};
+use crate::targets::{self, Target};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px;display:block;overflow-x:auto}\
@@ -24,15 +25,21 @@ pre{padding:.6rem;overflow-x:auto}.no{color:#b00;font-weight:bold}.yes{color:#06
 /// # Errors
 /// The figures are none that JSON has.
 pub(crate) fn page(figures: &Figures, graphs: &[Graph]) -> Result<String> {
-    let title = format!(
-        "{}{}",
-        figures.scenario,
-        figures.variant.as_ref().map_or_else(String::new, |variant| format!(" {variant}"))
-    );
-    let mut html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Ringway: {0}</title><style>{STYLE}</style><h1>{0}</h1>",
-        escape(&title)
-    );
+    Ok(document(&figures.title(), &section(figures, graphs, &[]), &serde_json::to_string(figures)?))
+}
+
+/// A document that needs nothing else, its figures inside.
+pub(crate) fn document(title: &str, body: &str, json: &str) -> String {
+    let (title, json) = (escape(title), json.replace("</", "<\\/"));
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Ringway: {title}</title><style>{STYLE}</style>\
+         <h1>{title}</h1>{body}<script type=\"application/json\" id=\"figures\">{json}</script></html>"
+    )
+}
+
+/// One run; `runs` are others of the same hour.
+pub(crate) fn section(figures: &Figures, graphs: &[Graph], runs: &[Figures]) -> String {
+    let mut html = String::new();
     let memory = figures.machine.memory_bytes >> 30;
     // Writing into a string cannot fail, here and below.
     let _ = write!(
@@ -47,7 +54,8 @@ pub(crate) fn page(figures: &Figures, graphs: &[Graph]) -> Result<String> {
         escape(&figures.command),
     );
     difference(&mut html, figures);
-    targets_table(&mut html, figures);
+    targets_table(&mut html, figures, runs);
+    named(&mut html, figures);
     summary(&mut html, figures);
     let plots = [
         plot::strips(figures, "server CPU of a delivery, µs; a dot a round, hollow: does not count", |round| {
@@ -68,34 +76,31 @@ pub(crate) fn page(figures: &Figures, graphs: &[Graph]) -> Result<String> {
         );
     }
     rounds(&mut html, figures);
-    let json = serde_json::to_string(figures)?.replace("</", "<\\/");
-    let _ = write!(html, "<script type=\"application/json\" id=\"figures\">{json}</script></html>");
-    Ok(html)
+    html
 }
 
 fn difference(html: &mut String, figures: &Figures) {
     if let Some(ratio) = diff::ratio(figures) {
-        let word = if ratio.differs() { "They differ." } else { "No difference can be told." };
-        let _ = write!(
-            html,
-            "<p>After over before: <b>{:.3}</b>, with 95 % confidence {:.3} to {:.3}. {word}</p>",
-            ratio.ratio, ratio.low, ratio.high
-        );
+        let _ = write!(html, "<p>After is {}.</p>", compared(&ratio, Some("before"), figures.is_memory()));
     }
 }
 
-fn targets_table(html: &mut String, figures: &Figures) {
-    let targets = targets::of(figures);
+fn named(html: &mut String, figures: &Figures) {
+    let sentences = named::of(figures);
+    if !sentences.is_empty() {
+        let items: String = sentences.iter().map(|sentence| format!("<li>{}</li>", escape(sentence))).collect();
+        let _ = write!(html, "<h2>What it shows</h2><ul>{items}</ul>");
+    }
+}
+
+fn targets_table(html: &mut String, figures: &Figures, runs: &[Figures]) {
+    let targets = targets::of(figures, runs);
     if targets.is_empty() {
         return;
     }
     html.push_str("<h2>Targets</h2><table><tr><th>wanted</th><th>seen</th><th></th></tr>");
     for target in targets {
-        let (class, word) = match target.is_met {
-            None => ("", "not known"),
-            Some(true) => ("yes", "met"),
-            Some(false) => ("no", "not met"),
-        };
+        let (class, word) = (class(&target), target.word());
         let _ = write!(
             html,
             "<tr><td>{}</td><td>{}</td><td class=\"{class}\">{word}</td></tr>",
@@ -104,6 +109,15 @@ fn targets_table(html: &mut String, figures: &Figures) {
         );
     }
     html.push_str("</table>");
+}
+
+/// How whether a target is met is drawn.
+pub(crate) fn class(target: &Target) -> &'static str {
+    match target.is_met {
+        None => "",
+        Some(true) => "yes",
+        Some(false) => "no",
+    }
 }
 
 fn summary(html: &mut String, figures: &Figures) {
@@ -116,7 +130,7 @@ fn summary(html: &mut String, figures: &Figures) {
     }
     html.push_str("</tr>");
     for name in names {
-        let ratio = figures.ratios.get(name).map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        let ratio = ratio(figures, name).unwrap_or_default();
         let _ = write!(html, "<tr><td>{}</td><td>{ratio}</td>", escape(name));
         for column in &columns {
             let _ = write!(html, "<td>{}</td>", cell(figures, name, column).unwrap_or_default());
@@ -144,8 +158,10 @@ fn rounds(html: &mut String, figures: &Figures) {
     }
     html.push_str("</tr>");
     for round in &figures.rounds {
-        let found = finding(&round.report);
-        let verdict = if found.is_empty() { round.verdict.clone() } else { format!("{}: {found}", round.verdict) };
+        let found = Some(finding(&round.report, &[])).filter(|found| !found.is_empty());
+        let found: Vec<String> = found.into_iter().chain(named::stalls(round)).collect();
+        let verdict =
+            if found.is_empty() { round.verdict.clone() } else { format!("{}: {}", round.verdict, found.join("; ")) };
         let _ = write!(
             html,
             "<tr><td>{}</td><td>{}</td><td>{}</td>",

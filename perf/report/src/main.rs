@@ -8,15 +8,22 @@
 //!
 //! Everything runs on this machine's loopback interface and leaves nothing behind. Rules: `perf/README.md`.
 
+mod all;
+mod controls;
 mod diff;
 mod figures;
 mod flame;
 mod html;
+mod named;
+mod off_cpu;
 mod options;
+mod overview;
 mod plot;
 mod programs;
 mod ratio;
 mod rounds;
+mod scenarios;
+mod stall;
 mod subject;
 mod table;
 mod targets;
@@ -35,6 +42,8 @@ fn main() -> ExitCode {
     let done = Arguments::parse().chore().and_then(|chore| match chore {
         Chore::Run(options) => run(&options),
         Chore::Diff(options) => compare(&options),
+        Chore::All(options) => all::run(&options),
+        Chore::Controls(options) => control(&options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,7 +56,7 @@ fn main() -> ExitCode {
 
 /// Measures a scenario and writes what came out.
 fn run(options: &RunOptions) -> Result<()> {
-    let programs = Programs::build(options.flame)?;
+    let programs = Programs::of(options)?;
     let subjects = subject::all(options, &programs)?;
     let (figures, graphs) = rounds::run(options, &programs, &subjects)?;
     print!("{}", table::of(&figures));
@@ -61,12 +70,26 @@ fn compare(options: &DiffOptions) -> Result<()> {
     write(&options.run, &figures, &graphs)
 }
 
-/// JSON, and the page beside it; then whether the figures are worth anything.
+/// Measures spoilt servers, and fails unless each fault is seen.
+fn control(options: &RunOptions) -> Result<()> {
+    let figures = controls::run(options)?;
+    print!("{}", table::of(&figures));
+    save(options, &figures, &[])?;
+    controls::tell(&figures)
+}
+
+/// Keeps the figures, and tells whether they are worth anything.
 fn write(options: &RunOptions, figures: &Figures, graphs: &[Graph]) -> Result<()> {
+    save(options, figures, graphs)?;
+    figures.verdict()
+}
+
+/// JSON, and the page beside it.
+fn save(options: &RunOptions, figures: &Figures, graphs: &[Graph]) -> Result<()> {
     let page = options.json.with_extension("html");
     let json = serde_json::to_string_pretty(figures)? + "\n";
     std::fs::write(&options.json, json).with_context(|| format!("{}", options.json.display()))?;
     std::fs::write(&page, html::page(figures, graphs)?).with_context(|| format!("{}", page.display()))?;
     println!("\n{}\n{}", options.json.display(), page.display());
-    figures.verdict()
+    Ok(())
 }

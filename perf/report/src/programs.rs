@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::options::RunOptions;
+
 /// With frame pointers, which flame graphs are drawn by. Two builds lie side by side.
 const FRAME_POINTERS: &str = "-C force-frame-pointers=yes";
 
@@ -20,9 +22,30 @@ pub(crate) struct Programs {
     pub(crate) framed: Option<PathBuf>,
     /// `ringway-load`.
     pub(crate) load: PathBuf,
+    /// What the peers' scripts are told of where relays are built, when not as a release in the usual place.
+    pub(crate) relays: Vec<(&'static str, PathBuf)>,
 }
 
 impl Programs {
+    /// Those that a run takes: of this checkout, built now, unless it says that they are there.
+    ///
+    /// # Errors
+    /// They do not build.
+    pub(crate) fn of(options: &RunOptions) -> Result<Self> {
+        match &options.programs {
+            None => Self::build(options.flame),
+            Some(folder) => Self::built(folder),
+        }
+    }
+
+    /// Those of a profile's folder, as they are.
+    fn built(folder: &Path) -> Result<Self> {
+        let (target, profile) = folder.parent().zip(folder.file_name()).context("--programs: no profile's folder")?;
+        let [ringway, load] = ["ringway", "ringway-load"].map(|name| folder.join(name));
+        let relays = vec![("CARGO_TARGET_DIR", target.to_owned()), ("RINGWAY_PROFILE", profile.into())];
+        Ok(Self { tree: tree()?, ringway, framed: None, load, relays })
+    }
+
     /// Builds those of this checkout; `framed` when flame graphs are wanted.
     ///
     /// # Errors
@@ -31,7 +54,7 @@ impl Programs {
         let (tree, target) = (tree()?, target()?);
         let built = build(&tree, &target, &["ringway", "ringway-load"], false)?;
         let framed = if framed { Some(Self::framed_of(&tree, &target.join("framed"))?) } else { None };
-        Ok(Self { ringway: built.join("ringway"), load: built.join("ringway-load"), framed, tree })
+        Ok(Self { ringway: built.join("ringway"), load: built.join("ringway-load"), framed, tree, relays: Vec::new() })
     }
 
     /// Builds `ringway` of a checkout with frame pointers.

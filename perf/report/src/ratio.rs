@@ -1,9 +1,11 @@
 //! Medians, and how sure a ratio is.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Resamples of a confidence interval.
 const RESAMPLES: usize = 10_000;
+/// Values on each side, at least: fewer have no spread that a resample could show.
+const VALUES_MIN: usize = 3;
 /// Share of them that lies in it.
 const CONFIDENCE: f64 = 0.95;
 
@@ -31,11 +33,13 @@ fn median(sorted: &[f64]) -> Option<f64> {
 }
 
 /// A ratio of medians, and where it lies with a confidence of 95 %.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     pub(crate) ratio: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
+    /// Values on the side that has fewer.
+    pub(crate) values: usize,
 }
 
 impl Ratio {
@@ -51,12 +55,18 @@ impl Ratio {
         }
         ratios.sort_by(f64::total_cmp);
         let outside = ((1.0 - CONFIDENCE) / 2.0 * RESAMPLES as f64) as usize;
-        Some(Self { ratio, low: *ratios.get(outside)?, high: *ratios.get(RESAMPLES - 1 - outside)? })
+        let values = before.len().min(after.len());
+        Some(Self { ratio, low: *ratios.get(outside)?, high: *ratios.get(RESAMPLES - 1 - outside)?, values })
     }
 
     /// Whether it is surely not one.
     pub(crate) fn differs(&self) -> bool {
-        self.low > 1.0 || self.high < 1.0
+        self.is_known() && (self.low > 1.0 || self.high < 1.0)
+    }
+
+    /// Whether there were values enough to say how sure it is.
+    pub(crate) fn is_known(&self) -> bool {
+        self.values >= VALUES_MIN
     }
 }
 

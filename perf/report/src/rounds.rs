@@ -1,14 +1,14 @@
 //! Rounds: every subject in turn, as often as asked, so that a busy minute of the machine falls on all.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::figures::{Figures, Machine, Round, finding};
-use crate::flame::{self, Graph};
+use crate::figures::{Figures, OURS, Round, finding};
+use crate::flame::{self, Graph, View};
+use crate::named;
 use crate::options::RunOptions;
 use crate::programs::{Programs, commit};
 use crate::subject::{Running, Subject, pinned};
@@ -17,6 +17,9 @@ use crate::subject::{Running, Subject, pinned};
 const CANNOT: i32 = 5;
 /// Exit codes of runs whose figures do not count, but say why.
 const SAID: [i32; 3] = [0, 3, 4];
+
+/// Seconds of the round for the off-CPU graph: every stop of a thread is kept.
+const OFF_CPU_S_MAX: f64 = 5.0;
 
 /// What one call of the generator brought.
 enum Outcome {
@@ -29,31 +32,33 @@ enum Outcome {
 /// # Errors
 /// A subject does not start, or the generator cannot measure it.
 pub(crate) fn run(options: &RunOptions, programs: &Programs, subjects: &[Subject]) -> Result<(Figures, Vec<Graph>)> {
+    let subjects: Vec<Subject> = subjects.iter().filter(|subject| subject.is_for(options)).cloned().collect();
     let mut figures = empty(options, commit(&programs.tree)?);
     figures.subjects = subjects.iter().map(|subject| (subject.name.clone(), subject.about.clone())).collect();
-    measure(options, programs, subjects, &mut figures)?;
+    measure(options, programs, &subjects, &mut figures)?;
     figures.compare();
     let graphs = match &programs.framed {
         None => Vec::new(),
-        Some(framed) => graphs_of(options, programs, &Subject::ringway("ringway", framed)?)?,
+        Some(framed) => {
+            let framed = Subject::ringway(OURS, framed)?;
+            let mut graphs = graphs_of(options, programs, &framed, View::OnCpu)?;
+            let short = options.seconds.unwrap_or(OFF_CPU_S_MAX).min(OFF_CPU_S_MAX);
+            let short = RunOptions { seconds: Some(short), ..options.clone() };
+            match graphs_of(&short, programs, &framed, View::OffCpu) {
+                Ok(more) => graphs.extend(more),
+                Err(error) => {
+                    figures.cannot.insert("off-CPU graph".to_owned(), format!("{error:#}"));
+                }
+            }
+            graphs
+        }
     };
     Ok((figures, graphs))
 }
 
 /// Figures with no rounds yet.
 pub(crate) fn empty(options: &RunOptions, commit: String) -> Figures {
-    Figures {
-        scenario: options.scenario.clone(),
-        variant: options.variant.clone(),
-        machine: Machine::default(),
-        kernel: String::new(),
-        commit,
-        command: format!("cargo xtask perf {}", std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
-        subjects: BTreeMap::new(),
-        cannot: BTreeMap::new(),
-        rounds: Vec::new(),
-        ratios: BTreeMap::new(),
-    }
+    Figures { commit, ..Figures::empty(&options.scenario, options.variant.as_deref()) }
 }
 
 /// Adds all rounds.
@@ -71,7 +76,7 @@ pub(crate) fn measure(
             if figures.cannot.contains_key(&subject.name) {
                 continue;
             }
-            let running = subject.start(options.server_cpu)?;
+            let running = subject.start(options)?;
             match call(options, programs, &running).with_context(|| format!("round {number} of {}", subject.name))? {
                 Outcome::Cannot(why) => {
                     eprintln!("{}: cannot: {why}", subject.name);
@@ -89,10 +94,15 @@ pub(crate) fn measure(
 }
 
 /// Flame graphs of one more round, which slows the server and so counts for nothing else.
-pub(crate) fn graphs_of(options: &RunOptions, programs: &Programs, subject: &Subject) -> Result<Vec<Graph>> {
+pub(crate) fn graphs_of(
+    options: &RunOptions,
+    programs: &Programs,
+    subject: &Subject,
+    view: View,
+) -> Result<Vec<Graph>> {
     eprintln!("{}: a round for the flame graph", subject.name);
-    let running = subject.start(options.server_cpu)?;
-    let recording = flame::Recording::start(running.pid)?;
+    let running = subject.start(options)?;
+    let recording = flame::Recording::start(running.pid, view)?;
     match call(options, programs, &running)? {
         Outcome::Report(_) => recording.finish(&subject.name),
         Outcome::Cannot(why) => bail!("cannot: {why}"),
@@ -101,7 +111,7 @@ pub(crate) fn graphs_of(options: &RunOptions, programs: &Programs, subject: &Sub
 
 fn call(options: &RunOptions, programs: &Programs, running: &Running) -> Result<Outcome> {
     let file = tempfile::NamedTempFile::new().context("no temporary file")?;
-    let mut load = pinned(&programs.load, options.load_cpu);
+    let mut load = pinned(&programs.load, &options.load_cpu.to_string());
     load.arg(&options.scenario).args(&running.reach).args(["--server-pid", &running.pid.to_string()]);
     load.arg("--json").arg(file.path());
     if let Some(variant) = &options.variant {
@@ -134,7 +144,8 @@ fn told(round: &Round) -> String {
     let trouble = match round.verdict.as_str() {
         "good" => String::new(),
         "void" => "; void: the generator lagged".to_owned(),
-        _ => format!("; wrong: {}", finding(&round.report)),
+        _ => format!("; wrong: {}", finding(&round.report, &[])),
     };
-    format!("round {} {}: {cost}{latency}{trouble}", round.round, round.subject)
+    let stalls = named::stalls(round).map_or_else(String::new, |stalls| format!("; {stalls}"));
+    format!("round {} {}: {cost}{latency}{trouble}{stalls}", round.round, round.subject)
 }

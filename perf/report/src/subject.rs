@@ -20,6 +20,8 @@ use crate::programs::Programs;
 
 /// Relays without checks: what the kernel's work costs.
 const FLOORS: [&str; 2] = ["floor_uring", "floor_epoll"];
+/// Ours with one shard, where a run has several.
+pub(crate) const ONE_SHARD: &str = "ringway_1_shard";
 /// How long a server that is told to end may take.
 const END: Duration = Duration::from_secs(20);
 
@@ -35,10 +37,37 @@ pub(crate) struct Subject {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// This program.
-    Ringway(PathBuf),
+    /// This program, with so many shards whatever a run says.
+    Ringway(PathBuf, Option<usize>),
     /// By the script of `perf/peers`.
-    Peer(PathBuf),
+    Peer(Script),
+}
+
+/// `perf/peers/peer`, and what it is told of its surroundings.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    file: PathBuf,
+    environment: Vec<(&'static str, PathBuf)>,
+}
+
+impl Script {
+    /// That of a checkout.
+    pub(crate) fn of(programs: &Programs) -> Self {
+        Self { file: programs.tree.join("perf/peers/peer"), environment: programs.relays.clone() }
+    }
+
+    fn told(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).args(arguments);
+        command
+    }
+
+    fn call(&self, arguments: &[&str]) -> Command {
+        self.told(Command::new(&self.file), arguments)
+    }
+
+    fn call_on(&self, cpus: &str, arguments: &[&str]) -> Command {
+        self.told(pinned(&self.file, cpus), arguments)
+    }
 }
 
 /// Ringway first, then the floors, then the peers that were asked for; all are installed.
@@ -46,8 +75,8 @@ enum Kind {
 /// # Errors
 /// There is no peer of a name.
 pub(crate) fn all(options: &RunOptions, programs: &Programs) -> Result<Vec<Subject>> {
-    let script = programs.tree.join("perf/peers/peer");
-    let known = said(Command::new(&script).arg("list"))?;
+    let script = Script::of(programs);
+    let known = said(&mut script.call(&["list"]))?;
     let known: Vec<&str> = known.lines().filter(|name| !FLOORS.contains(name)).collect();
     let wanted: Vec<&str> = match &options.peers {
         Peers::None => Vec::new(),
@@ -57,13 +86,12 @@ pub(crate) fn all(options: &RunOptions, programs: &Programs) -> Result<Vec<Subje
     if let Some(unknown) = wanted.iter().find(|name| !known.contains(name)) {
         bail!("there is no peer {unknown}; there are {}", known.join(", "));
     }
-    let mut subjects = vec![Subject::ringway(OURS, &programs.ringway)?];
+    let ours = Subject::ringway(OURS, &programs.ringway)?;
+    let one =
+        Subject { name: ONE_SHARD.to_owned(), kind: Kind::Ringway(programs.ringway.clone(), Some(1)), ..ours.clone() };
+    let mut subjects = vec![ours, one];
     for name in FLOORS.iter().chain(&wanted) {
-        eprintln!("installing {name}");
-        said(Command::new(&script).args([name, "install"]))?;
-        let about = said(Command::new(&script).args([name, "about"]))?;
-        let about = about.lines().collect::<Vec<_>>().join("; ");
-        subjects.push(Subject { name: (*name).to_owned(), about, kind: Kind::Peer(script.clone()) });
+        subjects.push(Subject::peer(name, &script)?);
     }
     Ok(subjects)
 }
@@ -76,29 +104,49 @@ impl Subject {
     pub(crate) fn ringway(name: &str, program: &Path) -> Result<Self> {
         let version = said(Command::new(program).arg("--version"))?;
         let about = format!("{}; durable: the journal, flushed before `sent`", version.trim());
-        Ok(Self { name: name.to_owned(), about, kind: Kind::Ringway(program.to_owned()) })
+        Ok(Self { name: name.to_owned(), about, kind: Kind::Ringway(program.to_owned(), None) })
     }
 
-    /// Starts it on a processor, with an empty folder.
+    /// What `perf/peers` knows by this name; it is installed.
+    ///
+    /// # Errors
+    /// It cannot be installed.
+    pub(crate) fn peer(name: &str, script: &Script) -> Result<Self> {
+        eprintln!("installing {name}");
+        said(&mut script.call(&[name, "install"]))?;
+        let about = said(&mut script.call(&[name, "about"]))?;
+        let about = about.lines().collect::<Vec<_>>().join("; ");
+        Ok(Self { name: name.to_owned(), about, kind: Kind::Peer(script.clone()) })
+    }
+
+    /// Whether it belongs to a run: ours with one shard only where a run has several.
+    pub(crate) fn is_for(&self, options: &RunOptions) -> bool {
+        options.shards > 1 || !matches!(self.kind, Kind::Ringway(_, Some(_)))
+    }
+
+    /// Starts it where and as large as a run says, with an empty folder.
     ///
     /// # Errors
     /// It does not come up.
-    pub(crate) fn start(&self, cpu: usize) -> Result<Running> {
+    pub(crate) fn start(&self, options: &RunOptions) -> Result<Running> {
         let folder = tempfile::Builder::new().prefix("ringway-perf-").tempdir().context("no temporary folder")?;
         match &self.kind {
-            Kind::Ringway(program) => start_ringway(program, cpu, folder),
-            Kind::Peer(script) => self.start_peer(script, cpu, folder),
+            Kind::Ringway(program, shards) => {
+                let options = RunOptions { shards: shards.unwrap_or(options.shards), ..options.clone() };
+                start_ringway(program, &options, folder)
+            }
+            Kind::Peer(script) => self.start_peer(script, options.server_cpu, folder),
         }
         .with_context(|| format!("{} does not start", self.name))
     }
 
-    fn start_peer(&self, script: &Path, cpu: usize, folder: TempDir) -> Result<Running> {
+    fn start_peer(&self, script: &Script, cpu: usize, folder: TempDir) -> Result<Running> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut start = pinned(script, cpu);
-        start.args([self.name.as_str(), "start"]).arg(folder.path()).arg(port.to_string());
+        let place = folder.path().display().to_string();
+        let mut start = script.call_on(&cpu.to_string(), &[&self.name, "start", &place, &port.to_string()]);
         // From here on there may be something to stop.
         let mut running =
-            Running { pid: 0, reach: Vec::new(), end: End::Peer(script.to_owned(), self.name.clone()), folder };
+            Running { pid: 0, reach: Vec::new(), end: End::Peer(script.clone(), self.name.clone()), folder };
         said(&mut start)?;
         let pid = std::fs::read_to_string(running.folder.path().join("pid")).context("it left no process id")?;
         running.pid = pid.trim().parse().context("no process id")?;
@@ -108,10 +156,21 @@ impl Subject {
     }
 }
 
-fn start_ringway(program: &Path, cpu: usize, folder: TempDir) -> Result<Running> {
+fn start_ringway(program: &Path, options: &RunOptions, folder: TempDir) -> Result<Running> {
     let any = "127.0.0.1:0";
-    let mut command = pinned(program, cpu);
-    command.args(["up", "--shards", "1", "--listen", any, "--api", any, "--admin", any, "--data"]);
+    let mut command = pinned(program, &cpus(options));
+    command.args([
+        "up",
+        "--shards",
+        &options.shards.to_string(),
+        "--listen",
+        any,
+        "--api",
+        any,
+        "--admin",
+        any,
+        "--data",
+    ]);
     let data = folder.path().join("data");
     command.arg(&data).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped());
     let log = std::fs::File::create(folder.path().join("log"))?;
@@ -136,6 +195,14 @@ fn start_ringway(program: &Path, cpu: usize, folder: TempDir) -> Result<Running>
     Ok(running)
 }
 
+/// A processor a shard, none of them the load's, as far as the machine has them.
+fn cpus(options: &RunOptions) -> String {
+    let there = thread::available_parallelism().map_or(1, usize::from);
+    let others = (0..there).filter(|cpu| ![options.server_cpu, options.load_cpu].contains(cpu));
+    let all = [options.server_cpu].into_iter().chain(others).take(options.shards);
+    all.map(|cpu| cpu.to_string()).collect::<Vec<_>>().join(",")
+}
+
 /// Somebody who runs.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -150,7 +217,7 @@ pub(crate) struct Running {
 #[derive(Debug)]
 enum End {
     Child(Child),
-    Peer(PathBuf, String),
+    Peer(Script, String),
 }
 
 impl Running {
@@ -163,7 +230,8 @@ impl Running {
     fn stop(&mut self) -> Result<()> {
         match &mut self.end {
             End::Peer(script, name) => {
-                said(Command::new(script).args([name.as_str(), "stop"]).arg(self.folder.path())).map(drop)
+                let place = self.folder.path().display().to_string();
+                said(&mut script.call(&[name.as_str(), "stop", &place])).map(drop)
             }
             End::Child(child) => {
                 if child.try_wait()?.is_none() {
@@ -191,10 +259,10 @@ impl Drop for Running {
     }
 }
 
-/// A command on one processor, which its children inherit.
-pub(crate) fn pinned(program: &Path, cpu: usize) -> Command {
+/// A command on some processors, which its children inherit.
+pub(crate) fn pinned(program: &Path, cpus: &str) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["--cpu-list", &cpu.to_string()]).arg(program);
+    command.args(["--cpu-list", cpus]).arg(program);
     command
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::diff;
 use crate::figures::{Figures, Round};
+use crate::named;
 use crate::targets::{self, figure};
 
 /// A column: its head, and the figure.
@@ -45,9 +46,8 @@ pub(crate) fn cell(figures: &Figures, subject: &str, column: &Column) -> Option<
 /// All of a run.
 pub(crate) fn of(figures: &Figures) -> String {
     let mut text = format!(
-        "\n{}{}, commit {}, {} ({} cores), Linux {}\nmedian (least–most) of the rounds that count\n",
-        figures.scenario,
-        figures.variant.as_ref().map_or_else(String::new, |variant| format!(" {variant}")),
+        "\n{}, commit {}, {} ({} cores), Linux {}\nmedian (least–most) of the rounds that count\n",
+        figures.title(),
         figures.commit,
         figures.machine.cpu,
         figures.machine.cores,
@@ -56,8 +56,7 @@ pub(crate) fn of(figures: &Figures) -> String {
     for name in figures.names() {
         let rounds = figures.rounds.iter().filter(|round| round.subject == name);
         let (all, good) = (rounds.clone().count(), rounds.clone().filter(|round| round.is_good()).count());
-        let ratio =
-            figures.ratios.get(name).map_or_else(String::new, |ratio| format!("   ours over theirs {ratio:.2}"));
+        let ratio = ratio(figures, name).map_or_else(String::new, |ratio| format!("   ours over theirs {ratio}"));
         // Writing into a string cannot fail.
         let _ = writeln!(text, "\n{name}: {good} of {all} rounds count{ratio}");
         for column in &COLUMNS {
@@ -69,19 +68,25 @@ pub(crate) fn of(figures: &Figures) -> String {
     for (name, why) in &figures.cannot {
         let _ = writeln!(text, "\n{name}: cannot: {why}");
     }
-    for target in targets::of(figures) {
-        let met = target.is_met.map_or("not known", |is_met| if is_met { "met" } else { "NOT met" });
-        let _ = writeln!(text, "\ntarget: {}; seen {}: {met}", target.wanted, target.seen);
+    text.push('\n');
+    for sentence in named::of(figures) {
+        let _ = writeln!(text, "{sentence}");
+    }
+    for target in targets::of(figures, &[]) {
+        let _ = writeln!(text, "\ntarget: {}; seen {}: {}", target.wanted, target.seen, target.word());
     }
     text
+}
+
+/// Ours over theirs, and where it lies with a confidence of 95 %.
+pub(crate) fn ratio(figures: &Figures, name: &str) -> Option<String> {
+    let ratio = figures.confidence.get(name)?;
+    let between = if ratio.is_known() { format!(" ({:.2}–{:.2})", ratio.low, ratio.high) } else { String::new() };
+    Some(format!("{:.2}{between}", ratio.ratio))
 }
 
 /// How the second commit of a diff stands to the first.
 pub(crate) fn of_difference(figures: &Figures) -> Result<String> {
     let ratio = diff::ratio(figures).context("a commit has no round that counts")?;
-    let word = if ratio.differs() { "they differ" } else { "no difference can be told" };
-    Ok(format!(
-        "\nafter over before: {:.3}, with 95 % confidence {:.3} to {:.3}: {word}\n",
-        ratio.ratio, ratio.low, ratio.high
-    ))
+    Ok(format!("\nafter is {}\n", named::compared(&ratio, Some("before"), figures.is_memory())))
 }
