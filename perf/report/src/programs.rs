@@ -34,16 +34,18 @@ impl Programs {
     pub(crate) fn of(options: &RunOptions) -> Result<Self> {
         match &options.programs {
             None => Self::build(options.flame),
-            Some(folder) => Self::built(folder),
+            Some(folder) => Self::built(folder, options.flame),
         }
     }
 
     /// Those of a profile's folder, as they are.
-    fn built(folder: &Path) -> Result<Self> {
+    fn built(folder: &Path, framed: bool) -> Result<Self> {
+        let folder = folder.canonicalize().with_context(|| format!("{}", folder.display()))?;
         let (target, profile) = folder.parent().zip(folder.file_name()).context("--programs: no profile's folder")?;
         let [ringway, load] = ["ringway", "ringway-load"].map(|name| folder.join(name));
         let relays = vec![("CARGO_TARGET_DIR", target.to_owned()), ("RINGWAY_PROFILE", profile.into())];
-        Ok(Self { tree: tree()?, ringway, framed: None, load, relays })
+        let framed = framed.then(|| ringway.clone());
+        Ok(Self { tree: tree()?, ringway, framed, load, relays })
     }
 
     /// Builds those of this checkout; `framed` when flame graphs are wanted.
