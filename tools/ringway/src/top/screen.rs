@@ -17,14 +17,18 @@ use super::figures::Figures;
 use super::reading::Reading;
 use super::{INTERVAL, Source, table};
 
+/// Columns that one key moves the table by.
+const COLUMNS: i32 = 8;
+
 /// What is shown.
 #[derive(Debug, Default)]
 struct View {
     lines: Vec<table::Line>,
     /// Why the node was not read last, if so.
     away: Option<String>,
-    /// Lines that are above the screen.
+    /// Lines that are above the screen, and columns left of it.
     above: u16,
+    left: u16,
 }
 
 /// What a key asks for.
@@ -32,6 +36,7 @@ struct View {
 enum Wish {
     Quit,
     Scroll(i32),
+    Shift(i32),
 }
 
 pub(super) fn run(source: &Source, first: Reading) -> anyhow::Result<()> {
@@ -52,6 +57,7 @@ fn watch(source: &Source, first: Reading, terminal: &mut ratatui::DefaultTermina
                 Event::Key(key) => match wish(key) {
                     Some(Wish::Quit) => return Ok(()),
                     Some(Wish::Scroll(lines)) => view.scroll(lines),
+                    Some(Wish::Shift(columns)) => view.shift(columns),
                     None => {}
                 },
                 // Painted anew at once.
@@ -73,10 +79,20 @@ fn watch(source: &Source, first: Reading, terminal: &mut ratatui::DefaultTermina
 
 impl View {
     fn scroll(&mut self, lines: i32) {
-        let last = i32::try_from(self.lines.len().saturating_sub(1)).unwrap_or(i32::MAX);
-        let above = i32::from(self.above).saturating_add(lines).clamp(0, last);
-        self.above = u16::try_from(above).unwrap_or(u16::MAX);
+        self.above = moved(self.above, lines, self.lines.len());
     }
+
+    fn shift(&mut self, columns: i32) {
+        let widest = self.lines.iter().map(|line| line.text.len()).max().unwrap_or(0);
+        self.left = moved(self.left, columns, widest);
+    }
+}
+
+/// A place moved by so much, but not past the last of so many.
+fn moved(place: u16, by: i32, count: usize) -> u16 {
+    let last = u16::try_from(count.saturating_sub(1)).unwrap_or(u16::MAX);
+    let place = i32::from(place).saturating_add(by).clamp(0, i32::from(last));
+    u16::try_from(place).unwrap_or(last)
 }
 
 fn wish(key: KeyEvent) -> Option<Wish> {
@@ -88,6 +104,8 @@ fn wish(key: KeyEvent) -> Option<Wish> {
         KeyCode::Char('q') | KeyCode::Esc => Some(Wish::Quit),
         KeyCode::Up => Some(Wish::Scroll(-1)),
         KeyCode::Down => Some(Wish::Scroll(1)),
+        KeyCode::Left => Some(Wish::Shift(-COLUMNS)),
+        KeyCode::Right => Some(Wish::Shift(COLUMNS)),
         KeyCode::PageUp => Some(Wish::Scroll(-10)),
         KeyCode::PageDown => Some(Wish::Scroll(10)),
         KeyCode::Home => Some(Wish::Scroll(i32::MIN)),
@@ -98,10 +116,10 @@ fn wish(key: KeyEvent) -> Option<Wish> {
 fn draw(view: &View, frame: &mut Frame<'_>) {
     let [body, status] = Layout::vertical([Constraint::Min(1), Constraint::Length(1)]).areas(frame.area());
     let lines: Vec<Line<'_>> = view.lines.iter().map(painted).collect();
-    frame.render_widget(Paragraph::new(lines).scroll((view.above, 0)), body);
+    frame.render_widget(Paragraph::new(lines).scroll((view.above, view.left)), body);
     let status_line = match &view.away {
         Some(why) => Line::styled(why.as_str(), Style::new().fg(Color::Red)),
-        None => Line::styled("q quits, arrows scroll", Style::new().add_modifier(Modifier::DIM)),
+        None => Line::styled("q quits, arrows move", Style::new().add_modifier(Modifier::DIM)),
     };
     frame.render_widget(Paragraph::new(status_line), status);
 }
@@ -131,7 +149,7 @@ mod tests {
         let line = |text: &str, head| table::Line { text: text.to_owned(), head };
         let lines = vec![line("shard  turns/s", true), line("    0       12", false), line("    1       34", false)];
         let mut view = View { lines, ..View::default() };
-        assert_eq!(rows(&view), ["shard  turns/s", "    0       12", "    1       34", "q quits, arrows scroll"]);
+        assert_eq!(rows(&view), ["shard  turns/s", "    0       12", "    1       34", "q quits, arrows move"]);
         view.scroll(1);
         view.away = Some("no answer from there".into());
         assert_eq!(rows(&view), ["    0       12", "    1       34", "", "no answer from there"]);
@@ -139,6 +157,10 @@ mod tests {
         assert_eq!(view.above, 2, "the last line stays");
         view.scroll(i32::MIN);
         assert_eq!(view.above, 0);
+        view.shift(COLUMNS);
+        assert_eq!(rows(&view)[..2], ["urns/s", "    12"]);
+        view.shift(COLUMNS);
+        assert_eq!(view.left, 13, "the last column stays");
     }
 
     #[test]
