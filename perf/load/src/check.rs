@@ -46,8 +46,28 @@ pub(crate) struct Checker {
     next: u64,
     /// Below `next`, but not here.
     missing: BTreeSet<u64>,
-    /// Number of the conversation's message before; 0: none yet.
-    last_seq: u64,
+}
+
+/// The numbers of one conversation as one connection sees them.
+#[derive(Debug, Default)]
+pub(crate) struct Numbering {
+    /// Number of the message before; 0: none yet.
+    last: u64,
+}
+
+impl Numbering {
+    /// The number of any message of the conversation, whoever wrote it.
+    pub(crate) fn note(&mut self, seq: u64, findings: &mut Findings) {
+        if self.last != 0 && seq != self.last + 1 {
+            findings.holes += 1;
+        }
+        self.last = self.last.max(seq);
+    }
+
+    /// The highest number that was seen, 0 before the first.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
 }
 
 impl Checker {
@@ -70,18 +90,15 @@ impl Checker {
         false
     }
 
-    /// The number of any message of the conversation, whoever wrote it.
-    pub(crate) fn note_seq(&mut self, seq: u64, findings: &mut Findings) {
-        if self.last_seq != 0 && seq != self.last_seq + 1 {
-            findings.holes += 1;
-        }
-        self.last_seq = self.last_seq.max(seq);
+    /// Messages of `sent` that have not come, `refused` aside.
+    pub(crate) fn lacks(&self, sent: u64, refused: &BTreeSet<u64>) -> u64 {
+        let late = (self.next..sent).filter(|serial| !refused.contains(serial));
+        self.missing.difference(refused).count() as u64 + late.count() as u64
     }
 
     /// Adds what did not come, `refused` aside: what was refused need not come.
     pub(crate) fn finish(&self, sent: u64, refused: &BTreeSet<u64>, findings: &mut Findings) {
-        let late = (self.next..sent).filter(|serial| !refused.contains(serial));
-        findings.lost += self.missing.difference(refused).count() as u64 + late.count() as u64;
+        findings.lost += self.lacks(sent, refused);
     }
 }
 
@@ -115,9 +132,9 @@ mod tests {
     #[test]
     fn numbers_have_to_rise_by_one_from_the_first_that_is_seen() {
         for (numbers, holes) in [(vec![7, 8, 9], 0), (vec![7, 9, 10], 1), (vec![7, 7], 1), (vec![7, 6, 8], 1)] {
-            let mut checker = Checker::default();
+            let mut numbering = Numbering::default();
             let mut findings = Findings::default();
-            numbers.iter().for_each(|seq| checker.note_seq(*seq, &mut findings));
+            numbers.iter().for_each(|seq| numbering.note(*seq, &mut findings));
             assert_eq!(findings.holes, holes, "{numbers:?}");
         }
     }

@@ -45,6 +45,15 @@ impl Intervals {
         }
     }
 
+    /// The window ended there already, and has no intervals after it.
+    pub(crate) fn end_at(&mut self, at_ns: u64) {
+        let begun = at_ns.saturating_sub(self.from_ns).div_ceil(self.length_ns.max(1));
+        let begun = usize::try_from(begun).unwrap_or(usize::MAX);
+        for figures in [&mut self.deliveries, &mut self.sum_us, &mut self.max_us, &mut self.lag_max_us] {
+            figures.truncate(begun);
+        }
+    }
+
     /// Something was delivered; outside the window it does not count.
     pub(crate) fn note_delivery(&mut self, intended_ns: u64, latency_ns: u64) {
         let Some(at) = self.at(intended_ns) else { return };
@@ -91,6 +100,18 @@ mod tests {
         let [deliveries, sum, max, lag] =
             [&intervals.deliveries, &intervals.sum_us, &intervals.max_us, &intervals.lag_max_us].map(|f| of(f));
         assert_eq!([deliveries, sum, max, lag], [(2, 2), (97, 97), (90, 90), (3, 3)]);
+    }
+
+    #[test]
+    fn a_window_that_ends_early_has_no_intervals_after_its_end() {
+        let mut intervals = Intervals::of((SECOND, 2 * SECOND));
+        intervals.end_at(3 * SECOND);
+        assert_eq!(intervals.deliveries.len(), 10);
+        intervals.end_at(SECOND + 250_000_000);
+        intervals.note_delivery(SECOND + 240_000_000, 1_000);
+        intervals.note_delivery(SECOND + 350_000_000, 1_000);
+        assert_eq!(intervals.deliveries, [0, 0, 1]);
+        assert_eq!([intervals.sum_us.len(), intervals.max_us.len(), intervals.lag_max_us.len()], [3, 3, 3]);
     }
 
     #[test]

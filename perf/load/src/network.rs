@@ -274,7 +274,6 @@ impl Network {
 }
 
 /// What scenarios do to single connections.
-#[allow(dead_code, reason = "not every scenario ends connections")]
 impl Network {
     /// Ends a connection from this side, as a device that goes away does: without a word, and what was not sent is
     /// dropped. The handler is not told.
@@ -310,7 +309,7 @@ impl Network {
         }
     }
 
-    /// Connections that are closed, by either side.
+    /// Whether a connection is closed, by either side.
     pub(crate) fn is_closed(&self, connection: usize) -> bool {
         self.held.connections.get(connection).is_none_or(|found| found.phase == Phase::Closed)
     }

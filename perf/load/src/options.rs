@@ -9,7 +9,7 @@ use ringway_engine::packet::Format;
 use crate::connection::Target;
 use crate::http::resolve;
 use crate::protocol::{self, Protocol, Speech};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Day, Scale, Settings, Slow, Storm};
 use crate::wire::body::{HEAD_BYTES, STREAMS_MAX};
 
 /// What is measured.
@@ -27,6 +27,16 @@ pub(crate) enum Scenario {
     RoomBurst,
     /// Authenticated devices that do nothing: memory of the server for each
     IdleMemory,
+    /// Devices that went away all come back with a gap, while others talk
+    ResumeStorm,
+    /// A room of which some members stop reading
+    SlowReader,
+    /// Messages to a device that is away: taken, archived, fetched
+    OfflineDrain,
+    /// A day: talk between two, groups, read marks, typing, devices that come and go
+    Mixed,
+    /// Pairs laid over the server's shards, within one and across two
+    Scale,
 }
 
 impl Scenario {
@@ -37,7 +47,12 @@ impl Scenario {
 
     /// Whether one sends to all.
     pub(crate) fn is_room(self) -> bool {
-        matches!(self, Self::RoomFan | Self::RoomBurst)
+        matches!(self, Self::RoomFan | Self::RoomBurst | Self::SlowReader)
+    }
+
+    /// Whether messages are stored whatever is measured.
+    pub(crate) fn is_stored(self) -> bool {
+        matches!(self, Self::RelayDurable | Self::OfflineDrain | Self::ResumeStorm | Self::Mixed)
     }
 }
 
@@ -109,6 +124,9 @@ pub(crate) struct Arguments {
     /// Seconds of load before those that are measured [default: 2]
     #[arg(long, value_name = "S")]
     warmup: Option<f64>,
+    /// Devices that come back a second (resume_storm) [default: the scenario's, where it bounds them]
+    #[arg(long, value_name = "N")]
+    resume_rate: Option<f64>,
     /// Bytes of a message's body [default: 128]
     #[arg(long, value_name = "BYTES")]
     payload: Option<usize>,
@@ -170,6 +188,14 @@ pub(crate) struct Options {
     pub(crate) payload: usize,
     /// How long an acknowledgement may wait.
     pub(crate) ack_ms: u64,
+    /// What `resume_storm` takes besides.
+    pub(crate) storm: Option<Storm>,
+    /// What `slow_reader` takes besides.
+    pub(crate) slow: Option<Slow>,
+    /// What `mixed` takes besides.
+    pub(crate) day: Option<Day>,
+    /// What `scale` takes besides.
+    pub(crate) scale: Option<Scale>,
     /// Begins the users' names.
     pub(crate) prefix: String,
     /// Show the run even where there is no terminal.
@@ -203,6 +229,9 @@ impl Arguments {
             ..Settings::default()
         };
         let settings = settings::of(self.scenario, self.variant.as_deref())?.under(&said);
+        let storm =
+            settings.storm.map(|storm| Storm { resumes_per_s: self.resume_rate.or(storm.resumes_per_s), ..storm });
+        ensure!(self.resume_rate.is_none() || storm.is_some(), "--resume-rate is for resume_storm");
         let options = Options {
             scenario: self.scenario,
             is_ringway: self.protocol == Speech::Ringway,
@@ -220,6 +249,10 @@ impl Arguments {
             warmup: settings.warmup.unwrap_or(2.0),
             payload: settings.payload.unwrap_or(128),
             ack_ms: settings.ack_ms.unwrap_or(0),
+            storm,
+            slow: settings.slow,
+            day: settings.day,
+            scale: settings.scale,
             prefix: self.prefix,
             live: self.live,
             intervals: self.intervals,
@@ -254,7 +287,17 @@ impl Options {
         ensure!((0.1..=86_400.0).contains(&self.seconds), "--seconds: from 0.1 to a day");
         ensure!((0.0..=3_600.0).contains(&self.warmup), "--warmup: from 0 to an hour");
         ensure!(self.inflight.is_none_or(|inflight| (1..=1_024).contains(&inflight)), "--inflight: from 1 to 1024");
-        let least = if self.scenario == Scenario::IdleMemory { 1 } else { 2 };
+        ensure!(
+            self.storm.and_then(|storm| storm.resumes_per_s).is_none_or(|rate| rate > 0.0),
+            "--resume-rate: above 0"
+        );
+        ensure!(self.slow.is_none_or(|slow| slow.share > 0.0 && slow.share < 1.0), "a share of members: from 0 to 1");
+        let least = match self.scenario {
+            Scenario::IdleMemory | Scenario::ResumeStorm => 1,
+            // A sender, one who reads and one who does not.
+            Scenario::SlowReader => 3,
+            _ => 2,
+        };
         let (connections, relay) = (self.connections, self.scenario.is_relay());
         let alone = self.scenario != Scenario::IdleMemory;
         ensure!(!alone || self.server_pids.len() < 2, "--server-pid: several are for idle_memory");

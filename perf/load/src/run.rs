@@ -10,6 +10,7 @@ use crate::clock::{now_ns, seconds};
 use crate::http::Http;
 use crate::intervals::Intervals;
 use crate::network::Network;
+use crate::options::Options;
 use crate::server::{Counters, Cpu};
 use crate::traffic::{Tally, Traffic};
 
@@ -34,7 +35,7 @@ pub(crate) enum Pace {
 }
 
 /// How to run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// When to send.
     pub(crate) pace: Pace,
@@ -48,6 +49,40 @@ pub(crate) struct Plan {
     pub(crate) server_pid: Option<u32>,
     /// Whose counters count.
     pub(crate) admin: Option<Http>,
+}
+
+impl Plan {
+    /// As the options say.
+    ///
+    /// # Errors
+    /// No such admin listener.
+    pub(crate) fn of(options: &Options) -> anyhow::Result<Self> {
+        Ok(Self {
+            pace: options.inflight.map_or(Pace::Open(options.rate), Pace::Closed),
+            warmup_ns: seconds(options.warmup),
+            measured_ns: seconds(options.seconds),
+            ack_ns: options.ack_ms * 1_000_000,
+            server_pid: options.server_pid,
+            admin: options.admin.as_deref().map(Http::new).transpose()?,
+        })
+    }
+}
+
+/// What goes on beside the schedule of sends.
+pub(crate) trait Companion {
+    /// Does what is due. Called in every turn of the run; answers until when it need not be called, in the run's
+    /// nanoseconds, or nothing when there is no more to measure: then the measured window ends.
+    ///
+    /// # Errors
+    /// The run cannot go on.
+    fn turn(&mut self, network: &mut Network, traffic: &mut Traffic, now_ns: u64) -> anyhow::Result<Option<u64>>;
+}
+
+/// Nothing beside it.
+impl Companion for () {
+    fn turn(&mut self, _network: &mut Network, _traffic: &mut Traffic, _now_ns: u64) -> anyhow::Result<Option<u64>> {
+        Ok(Some(u64::MAX))
+    }
 }
 
 /// One edge of the measured window.
@@ -81,11 +116,17 @@ pub(crate) struct Spent {
     pub(crate) drain_s: f64,
 }
 
-/// Runs the load to its end.
+/// Runs the load until everything was answered, and delivered to all who count. What never came is not looked for yet:
+/// see [`Traffic::finish`].
 ///
 /// # Errors
-/// The kernel refuses, or the server's counters cannot be read.
-pub(crate) fn drive(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -> anyhow::Result<Spent> {
+/// The kernel refuses, the server's counters cannot be read, or the companion fails.
+pub(crate) fn drive(
+    network: &mut Network,
+    traffic: &mut Traffic,
+    plan: &Plan,
+    companion: &mut impl Companion,
+) -> anyhow::Result<Spent> {
     settle(network, traffic)?;
     let start = now_ns();
     let (warm, end) = (start + plan.warmup_ns, start + plan.warmup_ns + plan.measured_ns);
@@ -103,6 +144,7 @@ pub(crate) fn drive(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -
         if now >= end {
             break;
         }
+        let Some(companion_due) = companion.turn(network, traffic, now)? else { break };
         let issued = sender.send_due(network, traffic, now);
         if plan.ack_ns > 0 && now >= ack_at {
             traffic.send_acks(network);
@@ -113,13 +155,15 @@ pub(crate) fn drive(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -
         sender.waiting = issued;
         let ack_due = if plan.ack_ns > 0 { ack_at } else { u64::MAX };
         let boundary = if first.is_none() { warm } else { end };
-        network.poll(sender.due().min(ack_due).min(boundary), traffic)?;
+        network.poll(sender.due().min(ack_due).min(boundary).min(companion_due), traffic)?;
     }
     let first = match first {
         Some(first) => first,
         None => edge(plan, network, traffic, now_ns())?,
     };
     let last = edge(plan, network, traffic, now_ns())?;
+    traffic.window.1 = last.at_ns;
+    traffic.intervals.end_at(last.at_ns);
     let drain_s = drain(network, traffic, plan)?;
     spent(first, last, drain_s)
 }
@@ -145,6 +189,7 @@ fn spent(first: Edge, last: Edge, drain_s: f64) -> anyhow::Result<Spent> {
         sent: last.tally.sent - first.tally.sent,
         acknowledged: last.tally.acknowledged - first.tally.acknowledged,
         delivered: last.tally.delivered - first.tally.delivered,
+        late: last.tally.late - first.tally.late,
         echoed: last.tally.echoed - first.tally.echoed,
         packets: last.tally.packets - first.tally.packets,
     };
@@ -166,7 +211,10 @@ fn edge(plan: &Plan, network: &Network, traffic: &Traffic, at_ns: u64) -> anyhow
 }
 
 /// Waits until the backlog of earlier runs has come.
-fn settle(network: &mut Network, traffic: &mut Traffic) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn settle(network: &mut Network, traffic: &mut Traffic) -> anyhow::Result<()> {
     let limit = now_ns() + seconds(QUIET_S_MAX);
     let mut quiet_at = now_ns() + seconds(QUIET_S);
     let mut packets = traffic.tally.packets;
@@ -183,7 +231,10 @@ fn settle(network: &mut Network, traffic: &mut Traffic) -> anyhow::Result<()> {
 }
 
 /// Waits for what is under way; answers how long that took, in seconds.
-fn drain(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -> anyhow::Result<f64> {
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn drain(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -> anyhow::Result<f64> {
     let from = now_ns();
     let limit = from + seconds(DRAIN_S_MAX);
     while !traffic.is_complete() && now_ns() < limit {
@@ -200,7 +251,6 @@ fn drain(network: &mut Network, traffic: &mut Traffic, plan: &Plan) -> anyhow::R
     }
     network.flush();
     network.show(traffic);
-    traffic.finish();
     Ok(took)
 }
 
@@ -233,8 +283,7 @@ impl Sender {
             Pace::Open(_) => {
                 while issued.len() < BURST_MAX && self.due() <= now && self.due() < self.end {
                     let intended = self.due();
-                    let stream = (self.next % traffic.streams.len().max(1) as u64) as usize;
-                    traffic.send(network, stream, intended);
+                    traffic.send(network, traffic.turn(self.next), intended);
                     issued.push(intended);
                     self.next += 1;
                 }

@@ -1,6 +1,6 @@
 //! What the server spends: processor time and memory of its process, and its own counters.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 use anyhow::Context as _;
@@ -25,12 +25,18 @@ impl Cpu {
     pub(crate) fn of(process: &str) -> anyhow::Result<Self> {
         let path = format!("/proc/{process}/stat");
         let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
+        Ok(Self::read(&stat)?.1)
+    }
+
+    /// From the text of a `stat`, with the name that stands there.
+    fn read(stat: &str) -> anyhow::Result<(&str, Self)> {
         // The name, in parentheses, may hold anything.
-        let (_, rest) = stat.rsplit_once(')').context("/proc stat has no name")?;
+        let (head, rest) = stat.rsplit_once(')').context("/proc stat has no name")?;
+        let name = head.split_once('(').map_or("", |(_, name)| name);
         let mut fields = rest.split_whitespace().skip(11).map(str::parse::<f64>);
         let mut seconds = || Some(fields.next()?.ok()? / rustix::param::clock_ticks_per_second() as f64);
         let user_s = seconds().context("/proc stat is short")?;
-        Ok(Self { user_s, system_s: seconds().context("/proc stat is short")? })
+        Ok((name, Self { user_s, system_s: seconds().context("/proc stat is short")? }))
     }
 
     /// Spent since `before`.
@@ -41,6 +47,37 @@ impl Cpu {
     /// Both together.
     pub(crate) fn total_s(self) -> f64 {
         self.user_s + self.system_s
+    }
+}
+
+/// Processor time of a process by the names of its threads, in seconds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Threads(BTreeMap<String, f64>);
+
+impl Threads {
+    /// Of a process by its id.
+    ///
+    /// # Errors
+    /// No such process.
+    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
+        let path = format!("/proc/{process}/task");
+        let mut threads = BTreeMap::new();
+        for task in fs::read_dir(&path).with_context(|| path.clone())? {
+            // One that has ended meanwhile spends nothing more.
+            let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else { continue };
+            let (name, cpu) = Cpu::read(&stat)?;
+            *threads.entry(name.to_owned()).or_insert(0.0) += cpu.total_s();
+        }
+        Ok(Self(threads))
+    }
+
+    /// Microseconds since `before`, a share for each of `count`; of those that spent any.
+    pub(crate) fn since(&self, before: &Self, count: f64) -> BTreeMap<String, f64> {
+        let grown = |(name, now): (&String, &f64)| {
+            let grown = now - before.0.get(name).copied().unwrap_or(0.0);
+            (grown > 0.0).then(|| (name.clone(), grown * 1e6 / count))
+        };
+        self.0.iter().filter_map(grown).collect()
     }
 }
 
@@ -112,7 +149,11 @@ fn kibibytes(text: &str, name: &str) -> i64 {
 
 /// The server's counters, each summed over shards.
 #[derive(Debug, Default)]
-pub(crate) struct Counters(HashMap<String, f64>);
+pub(crate) struct Counters {
+    sums: HashMap<String, f64>,
+    /// By name and shard.
+    shards: HashMap<String, Vec<f64>>,
+}
 
 impl Counters {
     /// Reads `/metrics`.
@@ -124,20 +165,34 @@ impl Counters {
     }
 
     fn parse(text: &str) -> Self {
-        let mut sums = HashMap::new();
+        let mut counters = Self::default();
         for line in text.lines().filter(|line| !line.starts_with('#') && !line.contains("le=\"")) {
             if let Some((name, value)) = line.rsplit_once(' ')
-                && let (Some(name), Ok(value)) = (name.split('{').next(), value.parse::<f64>())
+                && let (Some(plain), Ok(value)) = (name.split('{').next(), value.parse::<f64>())
             {
-                *sums.entry(name.to_owned()).or_insert(0.0) += value;
+                *counters.sums.entry(plain.to_owned()).or_insert(0.0) += value;
+                // Shards come in their order.
+                if name.contains("{shard=\"") {
+                    counters.shards.entry(plain.to_owned()).or_default().push(value);
+                }
             }
         }
-        Self(sums)
+        counters
+    }
+
+    /// One of them, if it is there.
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
+        self.sums.get(name).copied()
+    }
+
+    /// One of them for each shard.
+    pub(crate) fn by_shard(&self, name: &str) -> Vec<f64> {
+        self.shards.get(name).cloned().unwrap_or_default()
     }
 
     /// Growth of one counter since `before`.
     pub(crate) fn grown(&self, before: &Self, name: &str) -> f64 {
-        let of = |counters: &Self| counters.0.get(name).copied().unwrap_or(0.0);
+        let of = |counters: &Self| counters.value(name).unwrap_or(0.0);
         of(self) - of(before)
     }
 }
@@ -151,6 +206,7 @@ mod tests {
         let text = "# HELP a b\na{shard=\"0\"} 2\na{shard=\"1\"} 3\nb_bucket{le=\"1\"} 9\nb_sum 0.5\n";
         let counters = Counters::parse(text);
         assert_eq!(counters.grown(&Counters::default(), "a"), 5.0);
+        assert_eq!(counters.by_shard("a"), [2.0, 3.0]);
         assert_eq!(counters.grown(&Counters::default(), "b_bucket"), 0.0);
         assert_eq!(counters.grown(&counters, "b_sum"), 0.0);
     }

@@ -1,9 +1,8 @@
 //! The scenario files of `perf/scenarios`, carried in the program.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context as _;
 use serde::Deserialize;
+use toml::{Table, Value};
 
 use crate::options::Scenario;
 
@@ -27,11 +26,77 @@ pub(crate) struct Settings {
     pub(crate) ack_ms: Option<u64>,
     /// Of the server; for whoever starts it.
     pub(crate) shards: Option<usize>,
+    /// Of `resume_storm`.
+    pub(crate) storm: Option<Storm>,
+    /// Of `slow_reader`.
+    pub(crate) slow: Option<Slow>,
+    /// Of `mixed`.
+    pub(crate) day: Option<Day>,
+    /// Of `scale`.
+    pub(crate) scale: Option<Scale>,
+}
+
+/// What `slow_reader` takes besides.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Slow {
+    /// Share of the members who stop reading.
+    pub(crate) share: f64,
+}
+
+/// What `resume_storm` takes besides.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Storm {
+    /// Messages that each device misses.
+    pub(crate) gap: u64,
+    /// Connections that send them.
+    pub(crate) senders: usize,
+    /// Pairs that stay connected.
+    pub(crate) side_pairs: usize,
+    /// Reconnections a second; all at once without it.
+    pub(crate) resumes_per_s: Option<f64>,
+}
+
+/// What `mixed` takes besides.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Day {
+    /// With how many of the next ones each person talks.
+    pub(crate) friends: usize,
+    /// Groups.
+    pub(crate) groups: usize,
+    /// Members of the largest.
+    pub(crate) group_max: usize,
+    /// How fast the others are smaller: the n-th by n to this power.
+    pub(crate) zipf: f64,
+    /// Members of a group who write there.
+    pub(crate) writers: usize,
+    /// Share of the messages that go to groups.
+    pub(crate) group_share: f64,
+    /// Read marks a second, of everybody.
+    pub(crate) reads_per_s: f64,
+    /// Typing a second, of everybody.
+    pub(crate) typing_per_s: f64,
+    /// Devices that go away a second.
+    pub(crate) reconnects_per_s: f64,
+    /// How long they stay away.
+    pub(crate) away_s: f64,
+}
+
+/// What `scale` takes besides.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scale {
+    /// Share of the pairs with their ends on different shards.
+    pub(crate) cross: f64,
+    /// Whether messages are stored; else they are call signals.
+    pub(crate) stored: bool,
 }
 
 impl Settings {
     /// These, where `said` says nothing. A rate and a number in flight exclude each other.
-    pub(crate) fn under(&self, said: &Self) -> Self {
+    pub(crate) fn under(self, said: &Self) -> Self {
         let paced = said.rate.is_some() || said.inflight.is_some();
         Self {
             connections: said.connections.or(self.connections),
@@ -42,18 +107,24 @@ impl Settings {
             payload: said.payload.or(self.payload),
             ack_ms: said.ack_ms.or(self.ack_ms),
             shards: said.shards.or(self.shards),
+            ..self
         }
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct File {
-    #[serde(rename = "what")]
-    _what: String,
-    #[serde(default)]
-    variant: BTreeMap<String, Settings>,
-    #[serde(flatten)]
-    plain: BTreeMap<String, toml::Value>,
+fn text(scenario: Scenario) -> &'static str {
+    match scenario {
+        Scenario::RelayDurable => include_str!("../../scenarios/relay_durable.toml"),
+        Scenario::RelayTransient => include_str!("../../scenarios/relay_transient.toml"),
+        Scenario::RoomFan => include_str!("../../scenarios/room_fan.toml"),
+        Scenario::RoomBurst => include_str!("../../scenarios/room_burst.toml"),
+        Scenario::IdleMemory => include_str!("../../scenarios/idle_memory.toml"),
+        Scenario::ResumeStorm => include_str!("../../scenarios/resume_storm.toml"),
+        Scenario::SlowReader => include_str!("../../scenarios/slow_reader.toml"),
+        Scenario::OfflineDrain => include_str!("../../scenarios/offline_drain.toml"),
+        Scenario::Mixed => include_str!("../../scenarios/mixed.toml"),
+        Scenario::Scale => include_str!("../../scenarios/scale.toml"),
+    }
 }
 
 /// A scenario's figures, those of a variant first.
@@ -61,21 +132,27 @@ struct File {
 /// # Errors
 /// There is no such variant.
 pub(crate) fn of(scenario: Scenario, variant: Option<&str>) -> anyhow::Result<Settings> {
-    let text = match scenario {
-        Scenario::RelayDurable => include_str!("../../scenarios/relay_durable.toml"),
-        Scenario::RelayTransient => include_str!("../../scenarios/relay_transient.toml"),
-        Scenario::RoomFan => include_str!("../../scenarios/room_fan.toml"),
-        Scenario::RoomBurst => include_str!("../../scenarios/room_burst.toml"),
-        Scenario::IdleMemory => include_str!("../../scenarios/idle_memory.toml"),
-    };
-    let file: File = toml::from_str(text).with_context(|| format!("the file of {scenario:?}"))?;
-    let plain: Settings = toml::Value::Table(file.plain.into_iter().collect()).try_into()?;
-    match variant {
-        None => Ok(plain),
-        Some(name) => {
-            let names = file.variant.keys().cloned().collect::<Vec<_>>().join(", ");
-            let variant = file.variant.get(name).with_context(|| format!("--variant: there is {names}"))?;
-            Ok(plain.under(variant))
+    let mut plain: Table = toml::from_str(text(scenario)).with_context(|| format!("the file of {scenario:?}"))?;
+    plain.remove("what").context("a scenario's file says what it is")?;
+    let variants = plain.remove("variant").and_then(|variants| variants.try_into::<Table>().ok()).unwrap_or_default();
+    if let Some(name) = variant {
+        let names = variants.keys().cloned().collect::<Vec<_>>().join(", ");
+        let variant = variants.get(name).and_then(Value::as_table).cloned();
+        overlay(&mut plain, variant.with_context(|| format!("--variant: there is {names}"))?);
+    }
+    Value::Table(plain).try_into().with_context(|| format!("the file of {scenario:?}"))
+}
+
+/// Puts a variant over the plain figures, table by table; a pace takes the place of the other one.
+fn overlay(under: &mut Table, over: Table) {
+    const PACES: [&str; 2] = ["rate", "inflight"];
+    if PACES.iter().any(|pace| over.contains_key(*pace)) {
+        PACES.iter().for_each(|pace| drop(under.remove(*pace)));
+    }
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => overlay(under, over),
+            (_, value) => drop(under.insert(key, value)),
         }
     }
 }
@@ -93,6 +170,10 @@ mod tests {
             assert!(plain.connections.is_some(), "{scenario:?}");
             assert!(plain.rate.is_none() || plain.inflight.is_none(), "{scenario:?}");
             assert!(of(*scenario, Some("none")).is_err());
+            let file: Table = toml::from_str(text(*scenario)).unwrap();
+            for name in file.get("variant").and_then(Value::as_table).into_iter().flat_map(Table::keys) {
+                of(*scenario, Some(name)).unwrap_or_else(|error| panic!("{scenario:?} {name}: {error:#}"));
+            }
         }
     }
 

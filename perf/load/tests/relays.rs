@@ -52,6 +52,11 @@ fn check(protocol: &str, url: &str, pid: u32, scenarios: &[&str]) {
     check("room_fan", &["--connections", "31", "--rate", "30"], 30 * 10);
     check("room_burst", &["--connections", "31", "--inflight", "4"], 30 * 4);
     check("relay_durable", &["--pairs", "2", "--inflight", "1"], 2);
+    // Nobody is there to receive while it is measured.
+    check("offline_drain", &["--connections", "3", "--inflight", "2"], 0);
+    for ours in ["resume_storm", "mixed", "scale"] {
+        check(ours, &[], 0);
+    }
     let (_, figures) = load("idle_memory", protocol, url, pid, &["--connections", "20"]);
     assert_eq!(figures["memory"]["answered"], 20, "{protocol}: {figures}");
 }
@@ -177,13 +182,9 @@ impl Drop for Peer {
 #[test]
 fn the_peers_that_are_installed_carry_everything_once_and_in_order() {
     let all: &[&str] = &["relay_transient", "room_fan", "room_burst", "relay_durable"];
-    let peers: [(&str, &[&str]); 5] = [
-        ("bun", RELAYS),
-        ("nats", all),
-        ("nchan", RELAYS),
-        ("centrifuge", RELAYS),
-        ("ejabberd", &["relay_transient", "relay_durable"]),
-    ];
+    let servers: &[&str] = &["relay_transient", "relay_durable", "offline_drain"];
+    let peers: [(&str, &[&str]); 5] =
+        [("bun", RELAYS), ("nats", all), ("nchan", RELAYS), ("centrifuge", RELAYS), ("ejabberd", servers)];
     std::thread::scope(|scope| {
         for (name, scenarios) in peers {
             scope.spawn(move || {

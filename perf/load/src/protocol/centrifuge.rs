@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Letter, OnPacket, Protocol, Route, Session};
+use super::{Letter, OnPacket, Protocol, Route, Session, relay_cannot};
 use crate::options::Scenario;
 use crate::people::Person;
 use crate::wire::template::{Id, Template};
@@ -55,7 +55,8 @@ impl Protocol for Centrifuge {
     }
 
     fn cannot(&self, scenario: Scenario) -> Option<&'static str> {
-        (scenario == Scenario::RelayDurable).then_some("the library keeps its history in memory")
+        relay_cannot(scenario)
+            .map(|why| if scenario.is_stored() { "the library keeps its history in memory" } else { why })
     }
 
     fn upgrade(&self, path: &str, _person: &Person) -> (String, Option<&'static str>) {

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::{Letter, OnPacket, Protocol, Route, Session, between};
+use super::{Letter, OnPacket, Protocol, Route, Session, between, others_cannot};
 use crate::http::Http;
 use crate::options::Scenario;
 use crate::people::Person;
@@ -49,7 +49,10 @@ impl Protocol for Ejabberd {
     }
 
     fn cannot(&self, scenario: Scenario) -> Option<&'static str> {
-        scenario.is_room().then_some("measured as an IM server for messages between two")
+        scenario
+            .is_room()
+            .then_some("measured as an IM server for messages between two")
+            .or_else(|| others_cannot(scenario))
     }
 
     fn upgrade(&self, path: &str, _person: &Person) -> (String, Option<&'static str>) {
@@ -167,6 +170,11 @@ impl Ejabberd {
                 }
             }
             ENABLED if text.starts_with("<enabled") => present(session, out),
+            // What was kept while the person was away may come first.
+            PRESENT if text.starts_with("<message") => {
+                session.received += 1;
+                return message(text, out, on);
+            }
             PRESENT if text.starts_with("<presence") => {
                 session.received += 1;
                 session.step = READY;

@@ -1,7 +1,7 @@
 //! The relays' own protocol: the first frame says `pair:NAME` or `room:NAME` and is answered by `ok`; every later
 //! frame goes to the partner, or to all others of the room.
 
-use super::{Letter, NOTHING_STORED, OnPacket, Protocol, Route, Session};
+use super::{Letter, OnPacket, Protocol, Route, Session, relay_cannot};
 use crate::options::Scenario;
 use crate::people::Person;
 use crate::wire::{Packet, frames};
@@ -16,7 +16,7 @@ impl Protocol for Floor {
     }
 
     fn cannot(&self, scenario: Scenario) -> Option<&'static str> {
-        (scenario == Scenario::RelayDurable).then_some(NOTHING_STORED)
+        relay_cannot(scenario)
     }
 
     fn upgrade(&self, path: &str, _person: &Person) -> (String, Option<&'static str>) {

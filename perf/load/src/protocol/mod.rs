@@ -156,6 +156,16 @@ pub(crate) trait Protocol: std::fmt::Debug + Sync {
     /// Appends the acknowledgement of everything up to a message; nothing, where receivers have none to give.
     fn append_ack(&self, _conv: &[u8], _epoch: u64, _seq: u64, _out: &mut Vec<u8>) {}
 
+    /// Asks for a page of a conversation, of what comes after a number; it is answered by messages and a
+    /// [`Packet::Page`]. Nothing, where there are no pages.
+    fn append_sync(&self, _conv: &[u8], _after_seq: u64, _out: &mut Vec<u8>) {}
+
+    /// Appends a read mark, answered by [`Packet::Done`]; nothing, where there are none.
+    fn append_read(&self, _id: u64, _conv: &str, _seq: u64, _out: &mut Vec<u8>) {}
+
+    /// Appends that somebody is typing, which nobody answers; nothing, where that is not told.
+    fn append_typing(&self, _conv: &str, _out: &mut Vec<u8>) {}
+
     /// Appends something that is answered by [`Packet::Pong`].
     fn append_ping(&self, out: &mut Vec<u8>) {
         frames::append(out, frames::PING, b"");
@@ -164,7 +174,7 @@ pub(crate) trait Protocol: std::fmt::Debug + Sync {
 
 /// The adapter for a speech; some speak of stored messages in another way.
 pub(crate) fn of(speech: Speech, format: Format, scenario: Scenario) -> &'static dyn Protocol {
-    let stored = scenario == Scenario::RelayDurable;
+    let stored = matches!(scenario, Scenario::RelayDurable | Scenario::OfflineDrain);
     match (speech, format) {
         (Speech::Ringway, Format::Json) => &ringway::Ringway(Format::Json),
         (Speech::Ringway, Format::Protobuf) => &ringway::Ringway(Format::Protobuf),
@@ -178,8 +188,23 @@ pub(crate) fn of(speech: Speech, format: Format, scenario: Scenario) -> &'static
     }
 }
 
-/// What every relay without a store says about durable messages.
-const NOTHING_STORED: &str = "it stores nothing";
+/// What every relay without a store has nothing for.
+fn relay_cannot(scenario: Scenario) -> Option<&'static str> {
+    match scenario {
+        Scenario::RelayDurable | Scenario::OfflineDrain | Scenario::ResumeStorm => Some("it stores nothing"),
+        other => others_cannot(other),
+    }
+}
+
+/// What nobody but Ringway has anything for.
+fn others_cannot(scenario: Scenario) -> Option<&'static str> {
+    match scenario {
+        Scenario::ResumeStorm => Some("resuming with a gap is not spoken with it here"),
+        Scenario::Mixed => Some("groups, read marks and typing are not spoken with it here"),
+        Scenario::Scale => Some("on which of its threads a connection is, it does not tell"),
+        _ => None,
+    }
+}
 
 /// The text between two others, and what follows.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, &'a str)> {

@@ -10,7 +10,7 @@
 
 use serde_json::json;
 
-use super::{Letter, OnPacket, Protocol, Route, Session};
+use super::{Letter, OnPacket, Protocol, Route, Session, others_cannot};
 use crate::options::Scenario;
 use crate::people::Person;
 use crate::wire::body::MARK_BYTES;
@@ -42,8 +42,11 @@ impl Protocol for Nats {
         if self.stored { "nats-jetstream" } else { "nats" }
     }
 
-    fn cannot(&self, _scenario: Scenario) -> Option<&'static str> {
-        None
+    fn cannot(&self, scenario: Scenario) -> Option<&'static str> {
+        // A stream's one consumer begins anew with each connection here.
+        (scenario == Scenario::OfflineDrain)
+            .then_some("what its streams keep for whom is away is not fetched here")
+            .or_else(|| others_cannot(scenario))
     }
 
     fn upgrade(&self, path: &str, _person: &Person) -> (String, Option<&'static str>) {

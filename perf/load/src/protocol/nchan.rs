@@ -1,7 +1,7 @@
 //! nchan: a channel has a WebSocket to publish by, `/pub/NAME`, and one to receive by, `/sub/NAME`. Each publication
 //! is answered with a status, which says nothing that could be checked.
 
-use super::{Letter, NOTHING_STORED, OnPacket, Protocol, Route, Session};
+use super::{Letter, OnPacket, Protocol, Route, Session, relay_cannot};
 use crate::options::Scenario;
 use crate::people::Person;
 use crate::wire::Packet;
@@ -16,7 +16,7 @@ impl Protocol for Nchan {
     }
 
     fn cannot(&self, scenario: Scenario) -> Option<&'static str> {
-        (scenario == Scenario::RelayDurable).then_some(NOTHING_STORED)
+        relay_cannot(scenario)
     }
 
     fn upgrade(&self, path: &str, person: &Person) -> (String, Option<&'static str>) {

@@ -3,7 +3,7 @@
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::packet::Format;
 use ringway_engine::packet::encode_command;
-use ringway_engine::packet::schema::{Command, Connect, Empty, ResumePoint, Send, Signal, Target};
+use ringway_engine::packet::schema::{Command, Connect, Empty, Read, ResumePoint, Send, Signal, Sync, Target, Typing};
 
 use super::{Letter, OnPacket, Protocol, Route, Session};
 use crate::options::Scenario;
@@ -12,6 +12,11 @@ use crate::wire::body::Bodies;
 use crate::wire::frames::data_opcode;
 use crate::wire::template::{FIRST_ID, Id, Template};
 use crate::wire::{self, Unreadable};
+
+/// Ids of commands that are no sends, whose ids come later.
+const CONNECT_ID: u64 = 1;
+const PING_ID: u64 = 2;
+const SYNC_ID: u64 = 3;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -39,7 +44,7 @@ impl Protocol for Ringway {
             platform: "load".into(),
             resume: resume.map(|(conv, epoch, seq)| (conv, ResumePoint { epoch, seq })).collect(),
         };
-        wire::append_command(self.0, &Command { id: 1, connect: Some(connect), ..Command::default() }, out);
+        wire::append_command(self.0, &Command { id: CONNECT_ID, connect: Some(connect), ..Command::default() }, out);
         false
     }
 
@@ -75,8 +80,23 @@ impl Protocol for Ringway {
         wire::append_ack(self.0, conv, epoch, seq, out);
     }
 
+    fn append_sync(&self, conv: &[u8], after_seq: u64, out: &mut Vec<u8>) {
+        let sync = Sync { conv: String::from_utf8_lossy(conv).into_owned(), after_seq, ..Sync::default() };
+        wire::append_command(self.0, &Command { id: SYNC_ID, sync: Some(sync), ..Command::default() }, out);
+    }
+
+    fn append_read(&self, id: u64, conv: &str, seq: u64, out: &mut Vec<u8>) {
+        let read = Read { conv: conv.to_owned(), seq };
+        wire::append_command(self.0, &Command { id, read: Some(read), ..Command::default() }, out);
+    }
+
+    fn append_typing(&self, conv: &str, out: &mut Vec<u8>) {
+        let typing = Typing { conv: conv.to_owned(), ..Typing::default() };
+        wire::append_command(self.0, &Command { typing: Some(typing), ..Command::default() }, out);
+    }
+
     fn append_ping(&self, out: &mut Vec<u8>) {
-        wire::append_command(self.0, &Command { id: 2, ping: Some(Empty {}), ..Command::default() }, out);
+        wire::append_command(self.0, &Command { id: PING_ID, ping: Some(Empty {}), ..Command::default() }, out);
     }
 }
 
@@ -119,7 +139,7 @@ mod tests {
 
     fn check(format: Format, template: &mut Template, serial: u64, intended_ns: u64, bodies: &Bodies) {
         let mut frame = Vec::new();
-        template.append(serial, intended_ns, &mut frame);
+        template.append(FIRST_ID + serial, serial, intended_ns, &mut frame);
         let mut seen = 0;
         let on = &mut |incoming: Incoming<'_>| {
             let payload = match incoming {

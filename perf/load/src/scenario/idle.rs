@@ -62,7 +62,7 @@ impl Handler for Devices {
 pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
     let servers = &options.server_pids;
     ensure!(!servers.is_empty(), "idle_memory needs --server-pid, whose memory it reads");
-    let people = super::people(options)?;
+    let people = super::people(options, options.connections)?;
     let (first, others) = people.split_at_checked(1).context("at least one device")?;
     let mut devices = Devices::default();
     let mut network = Network::new(options.targets()?)?;

@@ -65,7 +65,8 @@ impl Line {
     fn phase(&self, moment: &Moment) -> String {
         let (begins, ends) = moment.window;
         let seconds = |ns: u64| ns as f64 / 1e9;
-        if moment.ready < self.connections {
+        // Later, those who are not there are away.
+        if begins == u64::MAX && moment.ready < self.connections {
             format!("connecting {}/{}", moment.ready, self.connections)
         } else if !moment.sends {
             format!("resting, {} connected", moment.ready)
@@ -147,5 +148,8 @@ mod tests {
         (moment.at_ns, moment.is_clean) = (4_000_000_000, false);
         let text = line.text(&moment);
         assert!(text.starts_with("draining") && text.ends_with("WRONG"), "{text}");
+        (moment.at_ns, moment.ready) = (3_500_000_000, 3);
+        let text = line.text(&moment);
+        assert!(text.starts_with("measuring"), "who is away is not connecting: {text}");
     }
 }

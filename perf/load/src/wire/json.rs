@@ -1,6 +1,7 @@
 //! The JSON format, read by borrowing: a text is copied only when it holds escapes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -11,7 +12,8 @@ use super::{Message, Packet, Unreadable, frames};
 struct Line<'a> {
     #[serde(default)]
     id: u64,
-    connected: Option<IgnoredAny>,
+    #[serde(borrow)]
+    connected: Option<Standing<'a>>,
     sent: Option<Numbered>,
     #[serde(borrow)]
     message: Option<Text<'a>>,
@@ -21,7 +23,11 @@ struct Line<'a> {
     signal: Option<Call<'a>>,
     error: Option<Refused>,
     pong: Option<IgnoredAny>,
-    resync: Option<IgnoredAny>,
+    ok: Option<IgnoredAny>,
+    receipt: Option<IgnoredAny>,
+    typing: Option<IgnoredAny>,
+    #[serde(borrow)]
+    resync: Option<Named<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -37,7 +43,23 @@ struct Refused {
 }
 
 #[derive(Deserialize)]
+struct Standing<'a> {
+    #[serde(borrow, default)]
+    recovered: BTreeMap<Cow<'a, str>, bool>,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow, default)]
+    conv: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
 struct Page<'a> {
+    #[serde(borrow, default)]
+    conv: Cow<'a, str>,
+    #[serde(default)]
+    more: bool,
     #[serde(borrow, default)]
     items: Vec<Text<'a>>,
 }
@@ -96,16 +118,26 @@ pub(super) fn read(payload: &[u8], on: &mut dyn FnMut(&Packet<'_>)) -> Result<()
             on(&Packet::Sent { id: line.id, seq: sent.seq });
         } else if let Some(page) = &line.messages {
             page.items.iter().for_each(|item| on(&item.packet()));
+            on(&Packet::Page { id: line.id, conv: page.conv.as_bytes(), more: page.more });
         } else if let Some(signal) = &line.signal {
             on(&Packet::Signal { from: signal.from.as_bytes(), body: signal.body.as_bytes() });
         } else if let Some(error) = line.error {
             on(&Packet::Error { id: line.id, code: error.code });
-        } else if line.connected.is_some() {
+        } else if let Some(standing) = &line.connected {
+            for (conv, _) in standing.recovered.iter().filter(|(_, recovered)| !**recovered) {
+                on(&Packet::Unrecovered { conv: conv.as_bytes() });
+            }
             on(&Packet::Connected);
         } else if line.pong.is_some() {
             on(&Packet::Pong);
-        } else if line.resync.is_some() {
-            on(&Packet::Resync);
+        } else if line.ok.is_some() {
+            on(&Packet::Done { id: line.id });
+        } else if line.receipt.is_some() {
+            on(&Packet::Receipt);
+        } else if line.typing.is_some() {
+            on(&Packet::Typing);
+        } else if let Some(resync) = &line.resync {
+            on(&Packet::Resync { conv: resync.conv.as_bytes() });
         } else {
             on(&Packet::Other);
         }

@@ -50,9 +50,35 @@ pub(crate) enum Packet<'a> {
     },
     /// Answer to a ping.
     Pong,
+    /// Answer to a command that changes something: it is done.
+    Done {
+        /// Id of the command.
+        id: u64,
+    },
+    /// Somebody received or read up to a number.
+    Receipt,
+    /// Somebody is typing.
+    Typing,
+    /// The end of a page, whose messages came before.
+    Page {
+        /// Id of the command; 0: it was pushed.
+        id: u64,
+        /// Conversation.
+        conv: &'a [u8],
+        /// Whether there is more.
+        more: bool,
+    },
     /// Deliveries of a conversation were dropped by the server.
-    Resync,
-    /// Receipts and everything else.
+    Resync {
+        /// Conversation.
+        conv: &'a [u8],
+    },
+    /// Before `Connected`: what was missed of a conversation does not follow by itself.
+    Unrecovered {
+        /// Conversation.
+        conv: &'a [u8],
+    },
+    /// Everything else.
     Other,
 }
 
@@ -172,28 +198,38 @@ mod tests {
     #[test]
     fn what_the_engine_writes_is_read_in_both_formats() {
         let page =
-            schema::Messages { conv: "p2p:a:b".into(), items: vec![message(1), message(2)], head: 2, more: false };
+            schema::Messages { conv: "p2p:a:b".into(), items: vec![message(1), message(2)], head: 2, more: true };
         let sent = schema::Sent { conv: "p2p:a:b".into(), msg_id: 1, epoch: 3, seq: 9, ts: 5 };
         let receipt = schema::Receipt { conv: "p2p:a:b".into(), kind: "read".into(), uid: "b".into(), seq: 3 };
         let signal = schema::Signal { to: None, call: "x".into(), body: "offer".into(), from: "b".into() };
+        let recovered = [("p2p:a:b".to_owned(), true), ("p2p:a:c".to_owned(), false)].into();
+        let connected = schema::Connected { uid: "a".into(), recovered, ..schema::Connected::default() };
         let packets = [
             ServerPacket { id: 1 << 35, sent: Some(sent), ..ServerPacket::default() },
             ServerPacket { message: Some(message(300)), ..ServerPacket::default() },
-            ServerPacket { messages: Some(page), ..ServerPacket::default() },
+            ServerPacket { id: 7, messages: Some(page), ..ServerPacket::default() },
             ServerPacket { receipt: Some(receipt), ..ServerPacket::default() },
             ServerPacket { signal: Some(signal), ..ServerPacket::default() },
             ServerPacket::error(7, ringway_engine::errors::ErrorCode::Busy, "full"),
-            ServerPacket { id: 1, connected: Some(schema::Connected::default()), ..ServerPacket::default() },
+            ServerPacket { id: 1, connected: Some(connected), ..ServerPacket::default() },
+            ServerPacket { resync: Some(schema::Resync { conv: "group:1".into() }), ..ServerPacket::default() },
+            ServerPacket { id: 9, ok: Some(schema::Empty {}), ..ServerPacket::default() },
+            ServerPacket { typing: Some(schema::Typing::default()), ..ServerPacket::default() },
         ];
         let expected = [
             Packet::Sent { id: 1 << 35, seq: 9 },
             read_as(300),
             read_as(1),
             read_as(2),
-            Packet::Other,
+            Packet::Page { id: 7, conv: b"p2p:a:b", more: true },
+            Packet::Receipt,
             Packet::Signal { from: b"b", body: b"offer" },
             Packet::Error { id: 7, code: 4291 },
+            Packet::Unrecovered { conv: b"p2p:a:c" },
             Packet::Connected,
+            Packet::Resync { conv: b"group:1" },
+            Packet::Done { id: 9 },
+            Packet::Typing,
         ];
         check(&packets, &expected);
     }

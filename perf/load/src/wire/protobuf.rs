@@ -57,15 +57,12 @@ fn packet(bytes: &[u8], on: &mut dyn FnMut(&Packet<'_>)) -> Result<(), Unreadabl
         Ok(())
     })?;
     match body {
-        Some((2, _)) => on(&Packet::Connected),
+        Some((2, bytes)) => connected(bytes, on)?,
         Some((3, bytes)) => on(&Packet::Sent { id, seq: number(bytes, 4)? }),
         Some((4, bytes)) => on(&Packet::Message(message(bytes)?)),
-        Some((5, bytes)) => fields(bytes, &mut |tag, value| {
-            if let (2, Value::Bytes(bytes)) = (tag, value) {
-                on(&Packet::Message(message(bytes)?));
-            }
-            Ok(())
-        })?,
+        Some((5, bytes)) => page(id, bytes, on)?,
+        Some((7, _)) => on(&Packet::Receipt),
+        Some((8, _)) => on(&Packet::Typing),
         Some((9, bytes)) => {
             let (mut from, mut body): (&[u8], &[u8]) = (b"", b"");
             fields(bytes, &mut |tag, value| {
@@ -79,10 +76,42 @@ fn packet(bytes: &[u8], on: &mut dyn FnMut(&Packet<'_>)) -> Result<(), Unreadabl
             on(&Packet::Signal { from, body });
         }
         Some((10, _)) => on(&Packet::Pong),
+        Some((11, _)) => on(&Packet::Done { id }),
         Some((12, bytes)) => on(&Packet::Error { id, code: u32::try_from(number(bytes, 1)?).unwrap_or(u32::MAX) }),
-        Some((15, _)) => on(&Packet::Resync),
+        Some((15, bytes)) => on(&Packet::Resync { conv: text(bytes, 1)? }),
         _ => on(&Packet::Other),
     }
+    Ok(())
+}
+
+/// A page's messages, and its end.
+fn page(id: u64, bytes: &[u8], on: &mut dyn FnMut(&Packet<'_>)) -> Result<(), Unreadable> {
+    let (mut conv, mut more): (&[u8], bool) = (b"", false);
+    fields(bytes, &mut |tag, value| {
+        match (tag, value) {
+            (1, Value::Bytes(bytes)) => conv = bytes,
+            (2, Value::Bytes(bytes)) => on(&Packet::Message(message(bytes)?)),
+            (4, Value::Varint(value)) => more = value != 0,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    on(&Packet::Page { id, conv, more });
+    Ok(())
+}
+
+/// What is not recovered, then that the device is connected.
+fn connected(bytes: &[u8], on: &mut dyn FnMut(&Packet<'_>)) -> Result<(), Unreadable> {
+    fields(bytes, &mut |tag, value| {
+        // An entry of a map: key and value, which is absent when it is false.
+        if let (5, Value::Bytes(entry)) = (tag, value)
+            && number(entry, 2)? == 0
+        {
+            on(&Packet::Unrecovered { conv: text(entry, 1)? });
+        }
+        Ok(())
+    })?;
+    on(&Packet::Connected);
     Ok(())
 }
 
@@ -109,6 +138,18 @@ fn number(bytes: &[u8], wanted: u64) -> Result<u64, Unreadable> {
     fields(bytes, &mut |tag, value| {
         if let (true, Value::Varint(value)) = (tag == wanted, value) {
             found = value;
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The text at a tag, empty when absent.
+fn text(bytes: &[u8], wanted: u64) -> Result<&[u8], Unreadable> {
+    let mut found: &[u8] = b"";
+    fields(bytes, &mut |tag, value| {
+        if let (true, Value::Bytes(bytes)) = (tag == wanted, value) {
+            found = bytes;
         }
         Ok(())
     })?;

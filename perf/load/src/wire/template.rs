@@ -65,8 +65,7 @@ impl Template {
     }
 
     /// Appends the frame of one message.
-    pub(crate) fn append(&mut self, serial: u64, intended_ns: u64, out: &mut Vec<u8>) {
-        let id = FIRST_ID + serial;
+    pub(crate) fn append(&mut self, id: u64, serial: u64, intended_ns: u64, out: &mut Vec<u8>) {
         match self.form {
             Id::None => {}
             Id::Decimal => self.patch(self.id, &decimal::<11>(id)),
@@ -146,10 +145,10 @@ mod tests {
         let template = Template::new(frames::TEXT, payload.as_bytes(), &bodies.mark(3), Id::Decimal).unwrap();
         let mut template = template.followed_by(frames::TEXT, b"and");
         let mut out = Vec::new();
-        template.append(7, 99, &mut out);
+        template.append(FIRST_ID + 8, 7, 99, &mut out);
         let (text, last) = out.split_at(6 + payload.len());
         let text = unmasked(&text[6..]);
-        assert_eq!(text[..12], *format!("{} ", FIRST_ID + 7).as_bytes());
+        assert_eq!(text[..12], *format!("{} ", FIRST_ID + 8).as_bytes());
         let stamp = Stamp { stream: 3, serial: 7, intended_ns: 99 };
         assert_eq!(bodies.read(&text[12..], None), Reading::Ours(stamp));
         assert_eq!(unmasked(&last[6..]), b"and");
