@@ -74,8 +74,11 @@ impl Drop for Relay {
     }
 }
 
-/// The folder of the relays' programs, built when they are not there or not up to date.
+/// The folder of the relays' programs: named by the environment, or built when they are not there or not up to date.
 fn relays() -> PathBuf {
+    if let Some(named) = std::env::var_os("RINGWAY_PRODUCTION_BINS") {
+        return named.into();
+    }
     let folder = Path::new(env!("CARGO_BIN_EXE_ringway-load")).parent().unwrap();
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "-p", "ringway-floors", "--bins", "--target-dir"]);

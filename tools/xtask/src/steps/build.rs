@@ -19,7 +19,7 @@ pub(crate) struct Programs {
     pub(crate) ringway: PathBuf,
     /// The load generator.
     pub(crate) load: PathBuf,
-    /// The folder with the production programs.
+    /// The folder with these, the production programs and the floors to measure against.
     pub(crate) production: PathBuf,
 }
 
@@ -60,7 +60,9 @@ pub(crate) fn programs(workplace: &Workplace) -> Result<Programs> {
         fs::copy(&program.path, &place).with_context(|| format!("cannot copy {}", program.path.display()))?;
         Ok(place)
     };
-    for name in ["ringway-gateway", "ringway-persist", "ringway-api"] {
+    let production = ["ringway-gateway", "ringway-persist", "ringway-api"];
+    let floors = ["floor_uring", "floor_epoll", "relay_tungstenite", "relay_fastwebsockets"];
+    for name in production.into_iter().chain(floors) {
         copy(name)?;
     }
     Ok(Programs { ringway: copy("ringway")?, load: copy("ringway-load")?, production: folder.clone() })
