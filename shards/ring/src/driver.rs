@@ -39,8 +39,10 @@ pub(crate) enum Operation {
     Wake = 4,
     /// A close of a direct descriptor; the number is its slot.
     Close = 5,
-    /// A shutdown or cancellation, whose result says nothing.
+    /// A cancellation, whose result says nothing.
     Ignored = 6,
+    /// A shutdown; the number is its slot. The kernel carries it out on a thread of its own, and finds the slot then.
+    Shutdown = 7,
 }
 
 const OPERATION_BITS: u32 = 3;
@@ -75,6 +77,7 @@ impl Completion {
             3 => Operation::Poll,
             4 => Operation::Wake,
             5 => Operation::Close,
+            7 => Operation::Shutdown,
             _ => Operation::Ignored,
         };
         Self {
@@ -142,13 +145,14 @@ impl Driver {
     }
 
     /// Hands over what is queued without waiting. Completions that are in the way are kept for the next look.
+    ///
+    /// # Panics
+    /// When the ring takes nothing any more: the shard can do nothing without it, and its end is told to whoever joins.
     fn make_room(&mut self) {
-        if let Err(error) = self.uring.submit()
-            && !is_passing(&error)
-        {
-            tracing::error!(%error, "the ring takes no operations");
+        match self.uring.submit() {
+            Err(error) if !is_passing(&error) => panic!("the ring of this shard takes no operations: {error}"),
+            _ => self.early.extend(self.uring.completion().map(|entry| Completion::read(&entry))),
         }
-        self.early.extend(self.uring.completion().map(|entry| Completion::read(&entry)));
     }
 
     /// Hands over everything, works off what the kernel has for this thread and gives all completions. With `wait` it

@@ -247,6 +247,7 @@ impl Local {
         let told = match completion.operation {
             Operation::Receive => self.with_sockets(|sockets, driver| sockets.received(driver, completion)),
             Operation::Wait => self.with_sockets(|sockets, driver| sockets.waited(driver, completion)),
+            Operation::Shutdown => return self.with_sockets(|sockets, driver| sockets.shut(driver, completion)),
             Operation::Close => return self.with_sockets(|sockets, _| sockets.closed(completion)),
             Operation::Poll => return self.polled(completion),
             Operation::Wake => {

@@ -62,6 +62,8 @@ struct Slot {
     trying: bool,
     /// A send waits for room.
     waiting: bool,
+    /// Shutdowns under way.
+    shutdowns: u32,
     /// The end was told.
     ended: bool,
     /// The socket was dropped.
@@ -335,9 +337,20 @@ impl Sockets {
 
     /// Ends one direction or both.
     pub(crate) fn shutdown(&mut self, driver: &mut Driver, slot: u32, how: i32) {
+        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
+        entry.shutdowns += 1;
         let shutdown = opcode::Shutdown::new(Fixed(slot), how).build();
         // SAFETY: it points to nothing.
-        unsafe { driver.push(shutdown.user_data(Operation::Ignored.data(0))) };
+        unsafe { driver.push(shutdown.user_data(Operation::Shutdown.data(slot as usize))) };
+    }
+
+    /// A shutdown has ended, whatever came of it.
+    pub(crate) fn shut(&mut self, driver: &mut Driver, completion: &Completion) {
+        let Ok(slot) = u32::try_from(completion.number) else { return };
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.shutdowns = entry.shutdowns.saturating_sub(1);
+        }
+        self.close_if_over(driver, slot);
     }
 
     /// The socket was dropped: ends what is under way, then closes.
@@ -352,7 +365,7 @@ impl Sockets {
 
     fn close_if_over(&mut self, driver: &mut Driver, slot: u32) {
         let Some(entry) = self.slots.get(slot as usize) else { return };
-        if entry.closing && !entry.receiving && !entry.trying && !entry.waiting {
+        if entry.closing && !entry.receiving && !entry.trying && !entry.waiting && entry.shutdowns == 0 {
             let close = opcode::Close::new(Fixed(slot)).build();
             // SAFETY: it points to nothing.
             unsafe { driver.push(close.user_data(Operation::Close.data(slot as usize))) };

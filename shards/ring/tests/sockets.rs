@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{
-    Event, Events, PATIENCE, accept_one, connect, listen, loopback, read_to_end, serve_echo, shard, wait_until,
+    Event, Events, PATIENCE, accept_one, connect, listen, loopback, read_to_end, serve_echo, serve_one, shard,
+    wait_until,
 };
 use ringway_ring::listener::{Listener, bind_all};
 use ringway_ring::mailbox;
@@ -47,12 +48,9 @@ fn every_byte_comes_back_on_many_connections_of_one_shard() {
 
 #[test]
 fn a_large_send_to_a_slow_reader_arrives_whole() {
-    let (listener, address) = listen();
     let data: Vec<u8> = (0..32 * 1024 * 1024_u32).map(|i| (i / 7) as u8).collect();
     let expected = data.clone();
-    let server = shard(0, move || async move {
-        let (events, handler) = Events::new();
-        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+    let (server, address) = serve_one(|events, socket| async move {
         socket.send(Chunk::Owned(data)).unwrap();
         assert_eq!(events.next().await, Event::Sent(0));
         assert!(!socket.is_sending());
@@ -69,10 +67,7 @@ fn a_large_send_to_a_slow_reader_arrives_whole() {
 
 #[test]
 fn shutdown_ends_a_send_to_a_peer_that_never_reads() {
-    let (listener, address) = listen();
-    let server = shard(0, move || async move {
-        let (events, handler) = Events::new();
-        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+    let (server, address) = serve_one(|events, socket| async move {
         socket.send(Chunk::Owned(vec![7; 64 * 1024 * 1024])).unwrap();
         // The send is stuck, and it stays the only one.
         assert!(socket.is_sending());
@@ -89,10 +84,7 @@ fn shutdown_ends_a_send_to_a_peer_that_never_reads() {
 
 #[test]
 fn shutdown_ends_a_wait_for_bytes_that_never_come() {
-    let (listener, address) = listen();
-    let server = shard(0, move || async move {
-        let (events, handler) = Events::new();
-        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+    let (server, address) = serve_one(|events, socket| async move {
         runtime::sleep(20).await;
         assert!(events.is_empty());
         socket.shutdown();
@@ -105,10 +97,7 @@ fn shutdown_ends_a_wait_for_bytes_that_never_come() {
 
 #[test]
 fn a_socket_that_is_paused_again_and_again_loses_no_bytes() {
-    let (listener, address) = listen();
-    let server = shard(0, move || async move {
-        let (events, handler) = Events::new();
-        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+    let (server, address) = serve_one(|events, socket| async move {
         spawn_local(async move {
             loop {
                 socket.pause();
@@ -135,10 +124,7 @@ fn a_socket_that_is_paused_again_and_again_loses_no_bytes() {
 #[test]
 fn the_peer_of_a_paused_socket_must_wait() {
     const MORE_THAN_BUFFERS_HOLD: usize = 64 * 1024 * 1024;
-    let (listener, address) = listen();
-    let server = shard(0, move || async move {
-        let (events, handler) = Events::new();
-        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+    let (server, address) = serve_one(|events, socket| async move {
         assert_eq!(events.next().await, Event::Received(0, b"go".to_vec()));
         socket.pause();
         runtime::sleep(100).await;
@@ -161,10 +147,7 @@ fn the_peer_of_a_paused_socket_must_wait() {
 
 #[test]
 fn a_half_closed_peer_still_gets_its_answer() {
-    let (listener, address) = listen();
-    let server = shard(0, move || async move {
-        let (events, handler) = Events::new();
-        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+    let (server, address) = serve_one(|events, socket| async move {
         let total = events.bytes().await.len();
         socket.send(Chunk::Shared(Bytes::from(total.to_string()))).unwrap();
         socket.shutdown_write();
@@ -181,10 +164,7 @@ fn a_half_closed_peer_still_gets_its_answer() {
 
 #[test]
 fn a_reset_by_the_peer_is_told_once_as_the_end() {
-    let (listener, address) = listen();
-    let server = shard(0, move || async move {
-        let (events, handler) = Events::new();
-        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+    let (server, address) = serve_one(|events, socket| async move {
         assert_eq!(events.next().await, Event::End(0));
         // What is sent now goes nowhere, and does no harm.
         socket.send(Chunk::Shared(Bytes::from_static(b"x"))).unwrap();
@@ -254,10 +234,7 @@ fn a_slot_that_is_used_again_hears_nothing_of_its_last_connection() {
 
 #[test]
 fn what_the_loop_does_is_counted() {
-    let (listener, address) = listen();
-    let server = shard(0, move || async move {
-        let (events, handler) = Events::new();
-        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+    let (server, address) = serve_one(|events, socket| async move {
         let before = runtime::loop_counts().unwrap();
         events.next().await;
         socket.send(Chunk::Shared(Bytes::from_static(b"x"))).unwrap();

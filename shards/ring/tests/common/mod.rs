@@ -120,6 +120,22 @@ pub(crate) async fn accept_one(listener: &Listener, handler: HandlerId) -> Socke
     listener.accept().await.unwrap().attach(handler, 0).unwrap()
 }
 
+/// A shard that waits for one connection and runs `main` with it, and where it listens.
+pub(crate) fn serve_one<F, Fut, T>(main: F) -> (ShardHandle<T>, SocketAddr)
+where
+    F: FnOnce(Rc<Events>, Socket) -> Fut + Send + 'static,
+    Fut: Future<Output = T> + 'static,
+    T: Send + 'static,
+{
+    let (listener, address) = listen();
+    let server = shard(0, move || async move {
+        let (events, handler) = Events::new();
+        let socket = accept_one(&Listener::new(listener).unwrap(), handler).await;
+        main(events, socket).await
+    });
+    (server, address)
+}
+
 /// Sends back all that comes on the next connection, until its end.
 pub(crate) async fn echo_one(listener: TcpListener) {
     let (events, handler) = Events::new();
