@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{
-    Event, Events, PATIENCE, accept_one, connect, listen, loopback, read_to_end, serve_echo, serve_one, shard,
-    wait_until,
+    Event, Events, PATIENCE, connect, listen, loopback, read_to_end, serve_echo, serve_one, shard, wait_until,
 };
 use ringway_ring::listener::{Listener, bind_all};
 use ringway_ring::mailbox;
