@@ -47,18 +47,6 @@ impl Accepted {
         Self { descriptor, peer }
     }
 
-    /// Takes over a connected socket of the standard library.
-    ///
-    /// # Errors
-    ///
-    /// When the socket is not connected any more.
-    pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
-        let peer = stream.peer_addr()?;
-        stream.set_nonblocking(false)?;
-        stream.set_nodelay(true)?;
-        Ok(Self { descriptor: stream.into(), peer })
-    }
-
     /// The peer's address, as the kernel knows it.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {

@@ -171,7 +171,7 @@ impl Sockets {
         self.slots.get(slot as usize).is_some_and(|entry| entry.waiting)
     }
 
-    /// Hands a buffer over; false when the last one is not out yet.
+    /// Hands a buffer over; gives it back when the last one is not out yet.
     pub(crate) fn send(&mut self, driver: &mut Driver, slot: u32, chunk: Chunk) -> Result<(), Chunk> {
         let Some(entry) = self.slots.get_mut(slot as usize).filter(|entry| !entry.trying && !entry.waiting) else {
             return Err(chunk);
@@ -281,10 +281,8 @@ impl Sockets {
         let (handler, token) = (HandlerId(entry.handler), entry.token);
         let (closing, receiving, paused) = (entry.closing, entry.receiving, entry.paused);
         let count = usize::try_from(completion.result).unwrap_or(0);
-        let over = !receiving
-            && (completion.result == 0
-                || !matches!(completion.result, 0..)
-                    && ![libc::ENOBUFS, libc::ECANCELED, libc::EINTR, libc::EAGAIN].contains(&-completion.result));
+        let goes_on = [libc::ENOBUFS, libc::ECANCELED, libc::EINTR, libc::EAGAIN].map(|code| -code);
+        let over = !receiving && completion.result <= 0 && !goes_on.contains(&completion.result);
         if over && !closing {
             entry.ended = true;
         }
@@ -300,13 +298,11 @@ impl Sockets {
             self.receive(driver, slot);
         }
         match lease {
-            Some(lease) if count > 0 => Some(Told::Received(handler, token, lease)),
-            Some(lease) => {
-                self.buffers.give(lease);
-                over.then_some(Told::End(handler, token))
-            }
-            None => over.then_some(Told::End(handler, token)),
+            Some(lease) if count > 0 => return Some(Told::Received(handler, token, lease)),
+            Some(lease) => self.buffers.give(lease),
+            None => {}
         }
+        over.then_some(Told::End(handler, token))
     }
 
     /// What was received is handled.
