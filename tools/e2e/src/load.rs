@@ -149,7 +149,8 @@ impl Load {
         let mut history = History::default();
         // No new sends come; those that are open may still be numbered while this reads, so it reads until
         // everybody has come home.
-        let first = self.read_back(&convs).await?;
+        let first = timeout(LIMIT, self.read_back_with_own_word(&convs)).await;
+        let first = first.context("what the server says of the group does not come")??;
         self.heads.tell(first.iter().map(|(conv, items)| (conv.clone(), items.len() as u64)).collect());
         for walker in std::mem::take(&mut self.walkers) {
             let journey = timeout(LIMIT, walker).await.context("a walker does not come home")?;
@@ -178,6 +179,18 @@ impl Load {
             archive.insert(conv.clone(), items.iter().map(Item::from).collect());
         }
         Ok(archive)
+    }
+
+    /// The server's word that the group was made comes through the outbox, which a daemon empties: while that one is
+    /// away it waits, and may come after all else. Those who go home before it would not have seen it.
+    async fn read_back_with_own_word(&self, convs: &[(String, usize)]) -> Result<BTreeMap<String, Vec<Item>>> {
+        loop {
+            let read = self.read_back(convs).await?;
+            if read.get(&self.group).is_some_and(|items| items.iter().any(|item| item.from.is_empty())) {
+                return Ok(read);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// An answer of long ago is given again; under a later epoch it may name another number.

@@ -44,9 +44,10 @@ pub(super) fn check(history: &History, found: &mut Vec<Violation>) {
     }
     for ((uid, device, conv), seen) in covered {
         let items = history.archive.get(conv).map(Vec::as_slice).unwrap_or_default();
-        let missed: Vec<u64> = items.iter().filter(|item| !seen.has(item)).map(|item| item.seq).collect();
+        let missed: Vec<&Item> = items.iter().filter(|item| !seen.has(item)).collect();
         if let (Some(first), Some(last)) = (missed.first(), missed.last()) {
-            let detail = format_args!("{device} of {uid} never saw {} of {first}..={last}", missed.len());
+            let (count, last) = (missed.len(), last.seq);
+            let detail = format_args!("{device} of {uid} never saw {count} up to {last}, from {first:?}");
             found.push(Violation::new(Kind::Lost, conv, detail));
         }
     }
