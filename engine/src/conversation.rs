@@ -1,12 +1,14 @@
 //! The hub of one conversation on this node: it puts messages in order.
 //!
 //! ```text
-//!             handle_submit                    one batch in flight
+//!             handle_submit             commit: one batch in flight
 //!  senders ───────────────────► queue ──────► Commit ──► log, numbers
 //!              │ permission?      ▲              │
 //!              └── unknown ─► waiting            ▼ handle_committed
 //!                                             sent + Deliver (encoded once a format)
 //! ```
+//!
+//! The shard calls `commit` when it has taken in all that a turn brought, so that what came together is one batch.
 //!
 //! Lives on the conversation's home shard and is called by it alone. Invariants: at most one batch is in
 //! flight, so a sender's order holds and batches grow under load by themselves; a (sender, client message
@@ -107,7 +109,7 @@ impl Hub {
         }
     }
 
-    /// Takes a message. Effects: a refusal, a question, or a commit, now or when its turn comes.
+    /// Takes a message. Effects: a refusal or a question; it goes out with a [`Hub::commit`] to come.
     pub fn handle_submit(&mut self, message: Submission, now_ms: u64, ids: &mut Snowflake, out: &mut Vec<HubEffect>) {
         self.active_ms = now_ms;
         if self.queue.len() + self.waiting_len >= HUB_QUEUE_MAX || self.queued_bytes >= HUB_QUEUE_BYTES_MAX {
@@ -116,7 +118,6 @@ impl Hub {
         }
         let Some(from) = message.from.clone() else {
             self.enqueue(message, now_ms, ids);
-            self.commit_next(out);
             return;
         };
         if let Some(waiting) = self.waiting.get_mut(&from) {
@@ -127,10 +128,7 @@ impl Hub {
         }
         match self.permissions.get(&from) {
             Some((permission, until)) if *until > now_ms => match *permission {
-                Permission::Allowed => {
-                    self.enqueue(message, now_ms, ids);
-                    self.commit_next(out);
-                }
+                Permission::Allowed => self.enqueue(message, now_ms, ids),
                 Permission::Denied(code) => out.push(HubEffect::Refuse(message.origin, code)),
             },
             _ => {
@@ -165,7 +163,6 @@ impl Hub {
                 None => out.push(HubEffect::Refuse(message.origin, ErrorCode::Unavailable)),
             }
         }
-        self.commit_next(out);
     }
 
     /// Forgets what was cached of these users: their standing changed.
@@ -203,7 +200,7 @@ impl Hub {
     }
 
     /// The answer to [`HubEffect::Commit`]: one number for each entry in its order, or why there is none.
-    /// After an error nothing of the batch is acknowledged; the next batch goes out.
+    /// After an error nothing of the batch is acknowledged. The next batch may go out.
     pub fn handle_committed(
         &mut self,
         result: Result<&[Number], ErrorCode>,
@@ -223,7 +220,6 @@ impl Hub {
                 out.extend(origins.map(|origin| HubEffect::Refuse(origin, code)));
             }
         }
-        self.commit_next(out);
     }
 
     /// Messages above `after`, at least one and at most `limit`, when the recent ring holds
@@ -294,8 +290,15 @@ impl Hub {
         });
     }
 
-    fn commit_next(&mut self, out: &mut Vec<HubEffect>) {
-        if !self.inflight.is_empty() || self.queue.is_empty() {
+    /// Whether [`Hub::commit`] has something to send out.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.inflight.is_empty() && !self.queue.is_empty()
+    }
+
+    /// Sends out the next batch, if there is one and none is in flight.
+    pub fn commit(&mut self, out: &mut Vec<HubEffect>) {
+        if !self.is_due() {
             return;
         }
         let mut bytes = 0;

@@ -52,6 +52,7 @@ impl World {
 
     /// The commit in flight, if there is one: at most one may be.
     fn take_commit(&mut self) -> Option<Vec<BatchEntry>> {
+        self.hub.commit(&mut self.effects);
         let at = self.effects.iter().position(|effect| matches!(effect, HubEffect::Commit(_)))?;
         let HubEffect::Commit(batch) = self.effects.remove(at) else { unreachable!() };
         assert!(!self.effects.iter().any(|effect| matches!(effect, HubEffect::Commit(_))), "two batches in flight");
@@ -87,15 +88,21 @@ impl World {
 #[test]
 fn one_batch_is_in_flight_and_what_comes_meanwhile_is_the_next() {
     let mut world = World::with_senders(&["a"]);
-    for n in 1..=5 {
+    let ids =
+        |batch: &[BatchEntry]| -> Vec<String> { batch.iter().map(|entry| entry.event.client_msg_id.clone()).collect() };
+    assert!(!world.hub.is_due());
+    for n in 1..=2 {
         world.submit(submission("a", n, false));
     }
+    assert!(world.hub.is_due());
     let first = world.take_commit().unwrap();
-    assert_eq!(first.len(), 1);
+    assert_eq!(ids(&first), ["a-1", "a-2"]);
+    for n in 3..=5 {
+        world.submit(submission("a", n, false));
+    }
+    assert!(!world.hub.is_due() && world.take_commit().is_none());
     world.commit(&first);
-    let second = world.take_commit().unwrap();
-    let ids: Vec<&str> = second.iter().map(|entry| entry.event.client_msg_id.as_str()).collect();
-    assert_eq!(ids, ["a-2", "a-3", "a-4", "a-5"]);
+    assert_eq!(ids(&world.take_commit().unwrap()), ["a-3", "a-4", "a-5"]);
 }
 
 #[test]

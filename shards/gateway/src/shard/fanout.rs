@@ -45,13 +45,14 @@ impl Shard {
         let audience = self.audience(&delivery.conv);
         // Once for all devices: a large group is shown thousands of times.
         let showing = Showing { delivery, hash: delivery.conv.stable_hash(), at_us: clock::unix_us() };
+        // First, so that what they say next is there when a large room has been told.
+        for key in &senders {
+            self.show_to(*key, &showing, audience.contains(key));
+        }
         for key in &audience {
             if senders.binary_search(key).is_err() {
                 self.show_to(*key, &showing, true);
             }
-        }
-        for key in senders {
-            self.show_to(key, &showing, audience.contains(&key));
         }
     }
 

@@ -22,11 +22,13 @@ use crate::trace::Station;
 pub(super) struct Home {
     hub: Hub,
     order: Reorder<(Arc<Delivery>, Audience)>,
+    /// Stands in one of the shard's lists of hubs with a batch to commit.
+    due: bool,
 }
 
 impl Home {
     fn new(conv: ConversationId, now_ms: u64) -> Self {
-        Self { hub: Hub::new(conv, now_ms), order: Reorder::default() }
+        Self { hub: Hub::new(conv, now_ms), order: Reorder::default(), due: false }
     }
 }
 
@@ -47,6 +49,7 @@ impl Shard {
             Home::new(conv.clone(), now_ms)
         });
         home.hub.handle_submit(message, now_ms, &mut self.ids, &mut effects);
+        note_due(home, &conv, &mut self.due);
         self.carry_out_hub(&conv, Audience::default(), effects);
     }
 
@@ -54,7 +57,20 @@ impl Shard {
         let mut effects = Vec::new();
         let Some(home) = self.hubs.get_mut(conv) else { return };
         home.hub.handle_permission(uid, permission, clock::unix_ms(), &mut self.ids, &mut effects);
+        note_due(home, conv, &mut self.due);
         self.carry_out_hub(conv, Audience::default(), effects);
+    }
+
+    /// Commits what came together. What is left of a batch that was just delivered waits until that one is on its way:
+    /// in a large room this takes long, and what its senders say next comes meanwhile.
+    pub(super) fn commit_due(&mut self) {
+        for conv in std::mem::take(&mut self.due) {
+            let Some(home) = self.hubs.get_mut(&conv) else { continue };
+            home.due = false;
+            let mut effects = Vec::new();
+            home.hub.commit(&mut effects);
+            self.carry_out_hub(&conv, Audience::default(), effects);
+        }
     }
 
     pub(super) fn handle_committed(
@@ -68,6 +84,7 @@ impl Shard {
         let mut effects = Vec::new();
         let Some(home) = self.hubs.get_mut(conv) else { return };
         home.hub.handle_committed(result, audience.formats, clock::unix_ms(), &mut effects);
+        note_due(home, conv, &mut self.due_after);
         self.carry_out_hub(conv, audience, effects);
     }
 
@@ -254,5 +271,12 @@ impl Shard {
         let before = self.hubs.len();
         self.hubs.retain(|_, home| !home.hub.is_idle(now_ms) || home.order.is_holding());
         self.metrics.counters.hubs.sub((before - self.hubs.len()) as u64);
+    }
+}
+
+fn note_due(home: &mut Home, conv: &ConversationId, due: &mut Vec<ConversationId>) {
+    if home.hub.is_due() && !home.due {
+        home.due = true;
+        due.push(conv.clone());
     }
 }

@@ -94,6 +94,10 @@ pub(crate) struct Shard {
     groups: HashMap<ConversationId, Vec<u64>, RandomState>,
     addresses: HashMap<IpAddr, u32, RandomState>,
     hubs: HashMap<ConversationId, hubs::Home, RandomState>,
+    /// Hubs with a batch to commit before this turn ends.
+    due: Vec<ConversationId>,
+    /// And after it.
+    due_after: Vec<ConversationId>,
     /// How long a batch waits for those of other nodes below it; 0: there are no other nodes.
     reorder_wait_ms: u64,
     /// Conversations with a batch that waits.
@@ -148,6 +152,8 @@ pub(crate) async fn run(parts: ShardParts) {
         groups: HashMap::default(),
         addresses: HashMap::default(),
         hubs: HashMap::default(),
+        due: Vec::new(),
+        due_after: Vec::new(),
         ids: Snowflake::new(parts.id_node, parts.id_floor),
         owed: parts.peers.iter().map(|_| HashMap::default()).collect(),
         peers: parts.peers.into_iter().map(|peer| peer.map(Outbox::new)).collect(),

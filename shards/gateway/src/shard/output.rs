@@ -35,26 +35,31 @@ pub(super) async fn run_flusher(shared: Shared) {
             std::task::Poll::Pending
         })
         .await;
-        let (room, over) = {
+        let (room, over, mut due_after) = {
             let mut shard = shared.borrow_mut();
+            shard.commit_due();
             let room = shard.flush_mail();
             shard.send_dirty();
             shard.settle();
-            (room, shard.dirty.is_empty())
+            let due_after = std::mem::take(&mut shard.due_after);
+            (room, shard.dirty.is_empty() && due_after.is_empty(), due_after)
         };
         if !room {
             // A peer's ring is full: it works on it; look again soon.
             runtime::sleep(1).await;
         } else if !over {
-            // More than one send for a connection: the first goes out now.
+            // More than one send for a connection: the first goes out now. Or a hub's next batch.
             runtime::turn().await;
         }
+        shared.borrow_mut().due.append(&mut due_after);
     }
 }
 
 impl Shard {
     fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || self.mail_waits() || self.owed.iter().any(|owed| !owed.is_empty())
+        !(self.dirty.is_empty() && self.due.is_empty() && self.due_after.is_empty())
+            || self.mail_waits()
+            || self.owed.iter().any(|owed| !owed.is_empty())
     }
 
     fn mail_waits(&self) -> bool {
