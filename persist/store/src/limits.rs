@@ -15,6 +15,8 @@ pub const SYSTEM_MESSAGE_UIDS_MAX: usize = 100;
 pub const SQLITE_BUSY_MS: u64 = 5_000;
 /// Connections that read. Past it a read waits for one; writers have one connection of their own.
 pub const SQLITE_READERS_MAX: u32 = 4;
+/// Questions of several callers that are put to the database by one statement. Past it they are the next one's.
+pub const GATHERED_MAX: usize = 64;
 /// How long a call waits for a free connection before it fails as temporary.
 pub const SQLITE_ACQUIRE_MS: u64 = 10_000;
 /// Pages of the write-ahead log before it is copied into the database: large enough that hot pages are

@@ -8,6 +8,7 @@
 //! memory that the kernel may read or write while an operation is under way is owned by `sockets` and `buffers`, and is
 //! neither moved nor freed before that operation has ended.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -162,8 +163,8 @@ impl Driver {
     ///
     /// # Errors
     /// The ring is useless.
-    pub(crate) fn enter(&mut self, wait: Option<Option<Duration>>, out: &mut Vec<Completion>) -> io::Result<()> {
-        out.append(&mut self.early);
+    pub(crate) fn enter(&mut self, wait: Option<Option<Duration>>, out: &mut VecDeque<Completion>) -> io::Result<()> {
+        out.extend(self.early.drain(..));
         let mut wait = wait.filter(|_| out.is_empty());
         loop {
             let entered = match wait {

@@ -12,6 +12,7 @@
 //! so that neither tasks that wake themselves nor other threads keep the shard from its sockets.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -32,6 +33,9 @@ use crate::timers::Timers;
 
 /// Rounds of polling what is ready before the kernel has its turn: enough for a task to wake one that gathers.
 const ROUNDS_MAX: usize = 4;
+/// Completions worked off in one turn. The rest waits for the next ones: what a few thousand connections say at once does
+/// not keep what is already in from going out.
+const COMPLETIONS_MAX: usize = 256;
 /// Turns that the end of a shard waits for its connections to close.
 const END_TURNS_MAX: usize = 64;
 /// How long each of them waits.
@@ -189,7 +193,7 @@ impl Local {
     /// # Errors
     /// The ring is useless.
     pub(crate) fn run<F: Future>(&self, mut main: Pin<&mut F>) -> io::Result<F::Output> {
-        let mut completions = Vec::new();
+        let mut completions = VecDeque::new();
         loop {
             for _ in 0..ROUNDS_MAX {
                 self.executor.gather();
@@ -211,31 +215,33 @@ impl Local {
                     }
                 }
             }
-            let idle = self.executor.ready() == 0 && self.turners.borrow().is_empty();
+            let idle = self.executor.ready() == 0 && self.turners.borrow().is_empty() && completions.is_empty();
             let wait = (idle && self.executor.remote().fall_asleep()).then(|| self.timers.wait());
             self.turn(wait, &mut completions)?;
         }
     }
 
-    /// Hands over, waits, and works off what the kernel says.
-    fn turn(&self, wait: Option<Option<Duration>>, completions: &mut Vec<Completion>) -> io::Result<()> {
-        completions.clear();
+    /// Hands over, waits, and works off what the kernel says, as much as a turn may; the rest stays in `completions`.
+    fn turn(&self, wait: Option<Option<Duration>>, completions: &mut VecDeque<Completion>) -> io::Result<()> {
         {
             let Io { driver, sockets } = &mut *self.io.borrow_mut();
+            let before = completions.len();
             driver.enter(wait, completions)?;
             completions
                 .iter()
+                .skip(before)
                 .filter(|entry| entry.operation == Operation::Try)
                 .for_each(|entry| sockets.refused(entry));
             sockets.settle(driver);
         }
         self.executor.remote().wake_up();
+        let count = completions.len().min(COMPLETIONS_MAX);
         self.count(|counts| {
             counts.turns += 1;
-            counts.completions += completions.len() as u64;
+            counts.completions += count as u64;
         });
-        for completion in completions.iter() {
-            self.complete(completion);
+        for completion in completions.drain(..count) {
+            self.complete(&completion);
         }
         self.timers.fire();
         let turners = std::mem::take(&mut *self.turners.borrow_mut());
@@ -359,10 +365,13 @@ impl Local {
         drop(local.executor.take_all());
         let handlers = std::mem::take(&mut *local.handlers.borrow_mut());
         drop(handlers);
-        let mut completions = Vec::new();
+        let mut completions = VecDeque::new();
         // One turn at least: what the drops queued must go out.
         for _ in 0..END_TURNS_MAX {
-            let over = local.turn(Some(Some(END_TURN)), &mut completions).is_err();
+            let mut over = local.turn(Some(Some(END_TURN)), &mut completions).is_err();
+            while !over && !completions.is_empty() {
+                over = local.turn(None, &mut completions).is_err();
+            }
             if over || local.with_sockets(|sockets, _| sockets.open()) == 0 && local.polls.borrow().is_empty() {
                 break;
             }

@@ -8,7 +8,7 @@ use ringway_engine::ids::{DeviceId, Uid};
 use ringway_engine::packet::schema::Message;
 
 use super::messages::{self, Row, epoch, row};
-use super::{Database, failed, json_list, signed, unsigned};
+use super::{Database, Times, failed, json_list, signed, unsigned};
 use crate::limits::CONVERSATION_SEQ_MAX;
 use crate::ports::{Cursor, HeldNumber, ListRow, Place, StoreError};
 
@@ -97,6 +97,9 @@ fn cursor(epoch: Option<i64>, seq: Option<i64>) -> Option<Cursor> {
     Some(Cursor { epoch: unsigned(epoch?), seq: unsigned(seq?) })
 }
 
+/// Whose conversations are asked for: user, device, and conversations that the database may not know yet.
+pub(super) type PlacesOf = (Uid, DeviceId, Vec<String>);
+
 /// All conversations of a user and those in `fresh`, with the cursors of one device and of all.
 pub(crate) async fn places(
     database: &Database,
@@ -104,34 +107,51 @@ pub(crate) async fn places(
     device: &DeviceId,
     fresh: &[String],
 ) -> Result<Vec<Place>, StoreError> {
-    type Found = (String, i64, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+    let asking = database.clone();
+    let together = move |asked: Vec<PlacesOf>| {
+        let database = asking.clone();
+        async move { places_of(&database, &asked).await }
+    };
+    database.gathers.places.ask((uid.clone(), device.clone(), fresh.to_vec()), together).await
+}
+
+/// The same of several devices, in their order.
+async fn places_of(database: &Database, asked: &[PlacesOf]) -> Result<Vec<Vec<Place>>, StoreError> {
+    type Found = (i64, String, i64, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+    let list: Vec<(&str, &str, &[String])> =
+        asked.iter().map(|(uid, device, fresh)| (uid.as_str(), device.as_str(), fresh.as_slice())).collect();
     let rows: Vec<Found> = sqlx::query_as(
-        "WITH mine (conv, joined_seq) AS ( \
-           SELECT conv, 0 FROM conversation_users WHERE uid = ?1 UNION SELECT value, 0 FROM json_each(?3) \
-           UNION ALL SELECT 'group:' || group_id, joined_seq FROM group_members WHERE uid = ?1) \
-         SELECT mine.conv, mine.joined_seq, coalesce(c.head, 0), d.epoch, d.seq, u.epoch, u.seq \
+        "WITH asked (n, uid, device, fresh) AS MATERIALIZED ( \
+           SELECT key, value ->> 0, value ->> 1, value -> 2 FROM json_each(?1)), \
+         mine (n, uid, device, conv, joined_seq) AS ( \
+           SELECT n, a.uid, device, conv, 0 FROM asked a CROSS JOIN conversation_users m ON m.uid = a.uid \
+           UNION SELECT n, uid, device, f.value, 0 FROM asked a CROSS JOIN json_each(a.fresh) f \
+           UNION ALL SELECT n, a.uid, device, 'group:' || group_id, joined_seq \
+             FROM asked a CROSS JOIN group_members m ON m.uid = a.uid) \
+         SELECT mine.n, mine.conv, mine.joined_seq, coalesce(c.head, 0), d.epoch, d.seq, u.epoch, u.seq \
          FROM mine LEFT JOIN conversations c ON c.conv = mine.conv \
-         LEFT JOIN cursors d ON d.uid = ?1 AND d.conv = mine.conv AND d.device = ?2 \
-         LEFT JOIN cursors u ON u.uid = ?1 AND u.conv = mine.conv AND u.device = ( \
-           SELECT device FROM cursors k WHERE k.uid = ?1 AND k.conv = mine.conv \
+         LEFT JOIN cursors d ON d.uid = mine.uid AND d.conv = mine.conv AND d.device = mine.device \
+         LEFT JOIN cursors u ON u.uid = mine.uid AND u.conv = mine.conv AND u.device = ( \
+           SELECT device FROM cursors k WHERE k.uid = mine.uid AND k.conv = mine.conv \
            ORDER BY k.epoch DESC, k.seq DESC LIMIT 1)",
     )
-    .bind(uid.as_str())
-    .bind(device.as_str())
-    .bind(json_list(&fresh)?)
+    .bind(json_list(&list)?)
     .fetch_all(&database.readers)
     .await
     .map_err(failed)?;
-    Ok(rows
-        .into_iter()
-        .map(|(conv, joined_seq, head, device_epoch, device_seq, user_epoch, user_seq)| Place {
-            conv,
-            joined_seq: unsigned(joined_seq),
-            head: unsigned(head),
-            device_cursor: cursor(device_epoch, device_seq),
-            user_cursor: cursor(user_epoch, user_seq),
-        })
-        .collect())
+    let mut places: Vec<Vec<Place>> = vec![Vec::new(); asked.len()];
+    for (at, conv, joined_seq, head, device_epoch, device_seq, user_epoch, user_seq) in rows {
+        if let Some(places) = usize::try_from(at).ok().and_then(|at| places.get_mut(at)) {
+            places.push(Place {
+                conv,
+                joined_seq: unsigned(joined_seq),
+                head: unsigned(head),
+                device_cursor: cursor(device_epoch, device_seq),
+                user_cursor: cursor(user_epoch, user_seq),
+            });
+        }
+    }
+    Ok(places)
 }
 
 /// A user's conversations after `after` in the order of ids.
@@ -181,20 +201,38 @@ pub(crate) async fn names(database: &Database, uids: &[&str]) -> Result<HashMap<
 }
 
 /// When the messages at these places were taken; those not archived are left out.
-pub(crate) async fn times(
-    database: &Database,
-    places: &[(&str, u64)],
-) -> Result<HashMap<(String, u64), u64>, StoreError> {
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-        "SELECT c.conv, m.key, m.ts_ms FROM json_each(?1) j JOIN conversations c ON c.conv = j.value ->> 0 \
-         JOIN messages m ON m.key = (c.id << 32) | (j.value ->> 1)",
+pub(crate) async fn times(database: &Database, places: &[(&str, u64)]) -> Result<Times, StoreError> {
+    let asking = database.clone();
+    let together = move |asked: Vec<Vec<(String, u64)>>| {
+        let database = asking.clone();
+        async move { times_of(&database, &asked).await }
+    };
+    let asked = places.iter().map(|(conv, seq)| ((*conv).to_owned(), *seq)).collect();
+    database.gathers.times.ask(asked, together).await
+}
+
+/// The same of several lists, in their order.
+async fn times_of(database: &Database, asked: &[Vec<(String, u64)>]) -> Result<Vec<Times>, StoreError> {
+    let list: Vec<(usize, &str, u64)> = asked
+        .iter()
+        .enumerate()
+        .flat_map(|(at, places)| places.iter().map(move |(conv, seq)| (at, conv.as_str(), *seq)))
+        .collect();
+    let rows: Vec<(i64, String, i64, i64)> = sqlx::query_as(
+        "SELECT j.value ->> 0, c.conv, m.key, m.ts_ms FROM json_each(?1) j \
+         JOIN conversations c ON c.conv = j.value ->> 1 JOIN messages m ON m.key = (c.id << 32) | (j.value ->> 2)",
     )
-    .bind(json_list(&places)?)
+    .bind(json_list(&list)?)
     .fetch_all(&database.readers)
     .await
     .map_err(failed)?;
-    let seq = |key: i64| unsigned(key & signed(CONVERSATION_SEQ_MAX));
-    Ok(rows.into_iter().map(|(conv, key, ts_ms)| ((conv, seq(key)), unsigned(ts_ms))).collect())
+    let mut times: Vec<Times> = vec![Times::new(); asked.len()];
+    for (at, conv, key, ts_ms) in rows {
+        if let Some(times) = usize::try_from(at).ok().and_then(|at| times.get_mut(at)) {
+            times.insert((conv, unsigned(key & signed(CONVERSATION_SEQ_MAX))), unsigned(ts_ms));
+        }
+    }
+    Ok(times)
 }
 
 /// How many archived messages of each range (conversation, above, up to) `uid` has sent.

@@ -287,10 +287,31 @@ pub(super) async fn membership(database: &Database, id: &str, uid: &Uid) -> Resu
 }
 
 pub(super) async fn of_user(database: &Database, uid: &Uid) -> Result<Vec<ConversationId>, DirectoryError> {
-    let ids: Vec<String> = sqlx::query_scalar("SELECT group_id FROM group_members WHERE uid = ?1 ORDER BY group_id")
-        .bind(uid.as_str())
-        .fetch_all(&database.readers)
-        .await
-        .map_err(failed)?;
-    ids.iter().map(|id| conversation(id)).collect()
+    let asking = database.clone();
+    let together = move |uids: Vec<Uid>| {
+        let database = asking.clone();
+        async move { of_users(&database, &uids).await }
+    };
+    Ok(database.gathers.groups.ask(uid.clone(), together).await?)
+}
+
+/// The groups of each user, in the order of the users.
+async fn of_users(database: &Database, uids: &[Uid]) -> Result<Vec<Vec<ConversationId>>, StoreError> {
+    let asked: Vec<&str> = uids.iter().map(Uid::as_str).collect();
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT j.key, m.group_id FROM json_each(?1) j CROSS JOIN group_members m ON m.uid = j.value \
+         ORDER BY j.key, m.group_id",
+    )
+    .bind(json_list(&asked)?)
+    .fetch_all(&database.readers)
+    .await
+    .map_err(failed)?;
+    let mut groups: Vec<Vec<ConversationId>> = vec![Vec::new(); uids.len()];
+    for (at, id) in rows {
+        let group = ConversationId::group(&id).map_err(|error| StoreError::new("sqlite", error))?;
+        if let Some(groups) = usize::try_from(at).ok().and_then(|at| groups.get_mut(at)) {
+            groups.push(group);
+        }
+    }
+    Ok(groups)
 }

@@ -12,24 +12,29 @@ mod conversations;
 mod cursors;
 mod directory;
 mod epochs;
+mod gather;
 mod groups;
 mod messages;
 mod outbox;
 mod records;
 mod sessions;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ringway_engine::ids::{ConversationId, Uid};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqlSafeStr as _, Sqlite, SqlitePool, Transaction};
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use self::conversations::PlacesOf;
+use self::gather::Gather;
 use crate::limits::{SQLITE_ACQUIRE_MS, SQLITE_BUSY_MS, SQLITE_CHECKPOINT_PAGES, SQLITE_READERS_MAX};
-use crate::ports::StoreError;
+use crate::ports::{Place, StoreError};
 use crate::priority;
 
 pub use archive::SqliteArchive;
@@ -87,11 +92,23 @@ pub enum OpenError {
     },
 }
 
+/// When messages were taken, by conversation and number.
+pub(crate) type Times = HashMap<(String, u64), u64>;
+
+/// What is asked of each device that comes back.
+#[derive(Debug, Clone, Default)]
+struct Gathers {
+    groups: Arc<Gather<Uid, Vec<ConversationId>>>,
+    places: Arc<Gather<PlacesOf, Vec<Place>>>,
+    times: Arc<Gather<Vec<(String, u64)>, Times>>,
+}
+
 /// The open database. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Database {
     writer: SqlitePool,
     readers: SqlitePool,
+    gathers: Gathers,
     outbox_filled: Arc<Notify>,
 }
 
@@ -135,7 +152,7 @@ impl Database {
             .connect_with(options.create_if_missing(false).pragma("query_only", "on"))
             .await
             .map_err(failed)?;
-        Ok(Self { writer, readers, outbox_filled: Arc::new(Notify::new()) })
+        Ok(Self { writer, readers, gathers: Gathers::default(), outbox_filled: Arc::new(Notify::new()) })
     }
 
     /// Closes all connections; the write-ahead log is folded into the file.

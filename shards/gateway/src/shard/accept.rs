@@ -7,6 +7,7 @@ use ringway_engine::limits::HANDSHAKE_TIMEOUT_MS;
 use ringway_engine::session::Session;
 use ringway_engine::websocket::handshake;
 use ringway_ring::listener::Listener;
+use ringway_ring::runtime;
 use ringway_ring::socket::{Accepted, HandlerId};
 use ringway_ring::tls::TlsStream;
 
@@ -14,13 +15,19 @@ use super::connection::{Connection, Phase};
 use super::{Shard, Shared};
 use crate::clock;
 
+/// Connections taken in one turn; those behind them wait in the backlog while messages go on.
+const TURN_MAX: usize = 16;
+
 /// Accepts until the drain begins or the listening socket fails.
 pub(super) async fn run(shared: Shared, listener: TcpListener, handler: HandlerId) {
     let listener = match Listener::new(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "listening socket cannot be used"),
     };
-    loop {
+    for taken in 1_usize.. {
+        if taken.is_multiple_of(TURN_MAX) {
+            runtime::turn().await;
+        }
         let accepted = {
             let next = listener.accept();
             let mut next = std::pin::pin!(next);

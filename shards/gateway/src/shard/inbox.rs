@@ -8,7 +8,7 @@ use crate::clock;
 use crate::mail::ToShard;
 
 /// Messages taken in one turn; the rest waits for the next, so that sockets are served between.
-const TURN_MAX: usize = 1_024;
+const TURN_MAX: usize = 256;
 
 /// Takes mail until every other thread is gone.
 pub(super) async fn run(shared: Shared, mut inbox: Inbox<ToShard>) {

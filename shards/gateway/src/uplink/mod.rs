@@ -24,6 +24,7 @@ mod routes;
 mod signals;
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,7 +39,7 @@ use ringway_peer::Word;
 use ringway_ring::mailbox::{Inbox, Sender};
 use ringway_store::ports::{Directory, EventLog, NodeRun, Route, SharedState};
 use ringway_store::token::TokenKey;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use self::routes::Routes;
 use crate::cluster::Cluster;
@@ -53,6 +54,8 @@ pub(crate) use signals::Request;
 
 /// Mail taken in one turn.
 const TURN_MAX: usize = 4_096;
+/// Devices that come back are looked after so many at a time; enough for the stores to answer many by one statement.
+const RETURNS_AT_ONCE: usize = 64;
 
 /// What the gateway stands on.
 #[derive(Clone)]
@@ -89,6 +92,8 @@ pub(crate) struct Uplink {
     boot: u64,
     state: RefCell<State>,
     flush: Notify,
+    /// Turns of devices that come back.
+    returns: Arc<Semaphore>,
 }
 
 struct State {
@@ -133,7 +138,8 @@ pub(crate) async fn run(parts: UplinkParts) {
         standing_anew: cluster::StandingAnew::default(),
         nodes: Vec::new(),
     };
-    let uplink = Rc::new(Uplink { ports, live, metrics, boot, state: RefCell::new(state), flush: Notify::new() });
+    let (state, flush, returns) = (RefCell::new(state), Notify::new(), Arc::new(Semaphore::new(RETURNS_AT_ONCE)));
+    let uplink = Rc::new(Uplink { ports, live, metrics, boot, state, flush, returns });
     uplink.load_revoked().await;
     tokio::task::spawn_local(flush_mail(Rc::clone(&uplink)));
     let asked = Rc::clone(&uplink);
@@ -217,17 +223,25 @@ impl Uplink {
         self.answer(origin, ServerPacket::error(origin.command, code, detail.to_owned()));
     }
 
+    /// Does for a device that comes back what it needs, when its turn has come: messages do not wait behind them all.
+    fn in_turn(&self, work: impl Future<Output = ()> + 'static) {
+        let returns = Arc::clone(&self.returns);
+        tokio::task::spawn_local(async move {
+            // The semaphore is never closed.
+            let _turn = returns.acquire().await;
+            work.await;
+        });
+    }
+
     fn handle_mail(self: &Rc<Self>, message: ToUplink, commits: &mut Vec<commit::Commit>) {
         let this = Rc::clone(self);
         match message {
             ToUplink::Commit { home, conv, entries, at } => commits.push(commit::Commit { home, conv, entries, at }),
             ToUplink::Open(open) => {
                 self.state.borrow_mut().opening.insert(open.to);
-                tokio::task::spawn_local(this.open(*open));
+                self.in_turn(this.open(*open));
             }
-            ToUplink::Attach(to) => {
-                tokio::task::spawn_local(this.attach(to));
-            }
+            ToUplink::Attach(to) => self.in_turn(this.attach(to)),
             ToUplink::Closed(to) => self.closed(to),
             ToUplink::Permission { home, conv, uid } => {
                 tokio::task::spawn_local(this.permission(home, conv, uid));
@@ -244,9 +258,7 @@ impl Uplink {
             ToUplink::Transient(push) => {
                 tokio::task::spawn_local(this.transient_elsewhere(push));
             }
-            ToUplink::CatchUp { to, conv, after } => {
-                tokio::task::spawn_local(this.catch_up(to, conv, after));
-            }
+            ToUplink::CatchUp { to, conv, after } => self.in_turn(this.catch_up(to, conv, after)),
             ToUplink::Conversations { origin, uid, after, limit } => {
                 tokio::task::spawn_local(this.conversations(origin, uid, after, limit));
             }

@@ -30,6 +30,10 @@ impl Uplink {
     /// Checks a `connect`: token, revocation, device policy, groups.
     pub(super) async fn open(self: Rc<Self>, open: Open) {
         let to = open.to;
+        if !self.state.borrow().opening.contains(&to) {
+            // It closed while it waited for its turn.
+            return;
+        }
         self.metrics.counters.opens.add(1);
         let answer = match self.try_open(open).await {
             Ok(answer) => answer,
