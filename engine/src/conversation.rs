@@ -19,13 +19,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use smallvec::{SmallVec, smallvec};
 
 use crate::delivery::Place;
-use crate::effect::{BatchEntry, Delivery, DeliveryItem, HubEffect, Origin, Submission};
+use crate::effect::{Batch, BatchEntry, Delivery, DeliveryItem, HubEffect, Origin, Submission};
 use crate::errors::ErrorCode;
 use crate::event::MessageEvent;
 use crate::ids::{ConversationId, Uid};
@@ -33,8 +32,8 @@ use crate::limits::{
     BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, DENIAL_TTL_MS, HUB_IDLE_MS, HUB_QUEUE_BYTES_MAX, HUB_QUEUE_MAX,
     PERMISSION_TTL_MS, PERMISSIONS_MAX, RECENT_BYTES_MAX, RECENT_MESSAGES_MAX,
 };
-use crate::packet::schema::{Message, ServerPacket};
-use crate::packet::{self, Format};
+use crate::packet::schema::Message;
+use crate::packet::{Format, Frames};
 use crate::snowflake::Snowflake;
 
 /// Whether a user may send.
@@ -75,18 +74,26 @@ struct Pending {
     origins: SmallVec<[Origin; 1]>,
 }
 
+/// A message with its number.
+#[derive(Debug)]
+struct Recent {
+    epoch: u64,
+    seq: u64,
+    event: Arc<MessageEvent>,
+}
+
 /// The hub; see the module's head.
 #[derive(Debug)]
 pub struct Hub {
     conv: ConversationId,
     queue: VecDeque<Pending>,
-    inflight: Vec<Pending>,
+    inflight: SmallVec<[Pending; 1]>,
     waiting: HashMap<Uid, Vec<Submission>, RandomState>,
     waiting_len: usize,
     /// Body bytes in `queue` and `waiting`.
     queued_bytes: usize,
     permissions: HashMap<Uid, (Permission, u64), RandomState>,
-    recent: VecDeque<Arc<Message>>,
+    recent: VecDeque<Recent>,
     recent_bytes: usize,
     active_ms: u64,
 }
@@ -98,7 +105,7 @@ impl Hub {
         Self {
             conv,
             queue: VecDeque::new(),
-            inflight: Vec::new(),
+            inflight: SmallVec::new(),
             waiting: HashMap::default(),
             waiting_len: 0,
             queued_bytes: 0,
@@ -178,25 +185,23 @@ impl Hub {
     }
 
     /// A batch that another node has committed, in the order of its numbers.
-    pub fn handle_arrived(&mut self, messages: Vec<Message>, formats: Formats, now_ms: u64) -> Delivery {
+    pub fn handle_arrived(
+        &mut self,
+        messages: Vec<Message>,
+        formats: Formats,
+        now_ms: u64,
+        frames: &mut Frames,
+    ) -> Delivery {
         self.active_ms = now_ms;
-        let (mut json, mut protobuf) = (Vec::new(), Vec::new());
-        let mut items = Vec::with_capacity(messages.len());
-        for message in messages {
+        let items = messages.into_iter().map(|message| {
             let (seq, epoch, msg_id, ts_ms) = (message.seq, message.epoch, message.msg_id, message.ts);
-            let [json, protobuf] = self.encode(message, formats, &mut json, &mut protobuf);
-            items.push(DeliveryItem {
-                seq,
-                epoch,
-                msg_id,
-                ts_ms,
-                origins: smallvec![],
-                json,
-                protobuf,
-                duplicate: false,
-            });
-        }
-        Delivery { conv: self.conv.clone(), items, json: Bytes::from(json), protobuf: Bytes::from(protobuf) }
+            let event = Arc::new(MessageEvent::of_message(message));
+            let [json, protobuf] = frames.append_message(formats, &event, epoch, seq);
+            self.remember(Recent { epoch, seq, event });
+            DeliveryItem { seq, epoch, msg_id, ts_ms, origins: smallvec![], json, protobuf, duplicate: false }
+        });
+        let items = items.collect();
+        self.delivery(items, frames)
     }
 
     /// The answer to [`HubEffect::Commit`]: one number for each entry in its order, or why there is none.
@@ -206,13 +211,14 @@ impl Hub {
         result: Result<&[Number], ErrorCode>,
         formats: Formats,
         now_ms: u64,
+        frames: &mut Frames,
         out: &mut Vec<HubEffect>,
     ) {
         self.active_ms = now_ms;
         let batch = std::mem::take(&mut self.inflight);
         match result {
             Ok(numbers) => {
-                let delivery = self.deliver(batch, numbers, formats);
+                let delivery = self.deliver(batch, numbers, formats, frames);
                 out.push(HubEffect::Deliver(Arc::new(delivery)));
             }
             Err(code) => {
@@ -226,9 +232,10 @@ impl Hub {
     /// them without a gap.
     #[must_use]
     pub fn recent_after(&self, (epoch, after): Place, limit: usize) -> Option<Vec<Arc<Message>>> {
-        let first = self.recent.front().filter(|message| message.epoch == epoch)?.seq;
+        let first = self.recent.front().filter(|recent| recent.epoch == epoch)?.seq;
         let skip = usize::try_from((after + 1).checked_sub(first)?).ok()?;
-        let items: Vec<_> = self.recent.iter().skip(skip).take(limit).cloned().collect();
+        let message = |recent: &Recent| Arc::new(recent.event.to_message(recent.epoch, recent.seq));
+        let items: Vec<_> = self.recent.iter().skip(skip).take(limit).map(message).collect();
         // Nothing here may mean that more is elsewhere: the store knows.
         (!items.is_empty()).then_some(items)
     }
@@ -236,7 +243,7 @@ impl Hub {
     /// The highest number this hub has seen, 0 if none.
     #[must_use]
     pub fn head(&self) -> u64 {
-        self.recent.back().map_or(0, |message| message.seq)
+        self.recent.back().map_or(0, |recent| recent.seq)
     }
 
     /// Whether the hub may be dropped.
@@ -314,77 +321,54 @@ impl Hub {
             let taken_us = pending.origins.first().map_or(0, |origin| origin.taken_us);
             BatchEntry { event: pending.event.clone(), retry: pending.retry, taken_us }
         };
-        let entries = self.inflight.iter().map(entry).collect();
+        let entries: Batch = self.inflight.iter().map(entry).collect();
         out.push(HubEffect::Commit(entries));
     }
 
-    fn deliver(&mut self, batch: Vec<Pending>, numbers: &[Number], formats: Formats) -> Delivery {
-        let (mut json, mut protobuf) = (Vec::new(), Vec::new());
-        let mut items = Vec::with_capacity(batch.len());
-        for (pending, number) in batch.into_iter().zip(numbers) {
+    fn deliver(
+        &mut self,
+        batch: SmallVec<[Pending; 1]>,
+        numbers: &[Number],
+        formats: Formats,
+        frames: &mut Frames,
+    ) -> Delivery {
+        let items = batch.into_iter().zip(numbers).map(|(pending, number)| {
+            let Pending { event, origins, .. } = pending;
+            let &Number { epoch, seq, msg_id, ts_ms } = number;
             // A number that another message holds is a repeat's. This message's own is shown whoever asked
             // for it first: the daemon, which reads the log too, may have been quicker.
-            let duplicate = number.msg_id != pending.event.msg_id;
-            let mut item = DeliveryItem {
-                seq: number.seq,
-                epoch: number.epoch,
-                msg_id: number.msg_id,
-                ts_ms: number.ts_ms,
-                origins: pending.origins,
-                json: 0..0,
-                protobuf: 0..0,
-                duplicate,
+            let duplicate = msg_id != event.msg_id;
+            let [json, protobuf] = if duplicate {
+                [0..0, 0..0]
+            } else {
+                let places = frames.append_message(formats, &event, epoch, seq);
+                self.remember(Recent { epoch, seq, event });
+                places
             };
-            if !duplicate {
-                let message = pending.event.to_message(number.epoch, number.seq);
-                [item.json, item.protobuf] = self.encode(message, formats, &mut json, &mut protobuf);
-            }
-            items.push(item);
-        }
-        Delivery { conv: self.conv.clone(), items, json: Bytes::from(json), protobuf: Bytes::from(protobuf) }
+            DeliveryItem { seq, epoch, msg_id, ts_ms, origins, json, protobuf, duplicate }
+        });
+        let items = items.collect();
+        self.delivery(items, frames)
     }
 
-    /// Appends a message to the buffers of the formats that are read, and remembers it; its place in each.
-    fn encode(
-        &mut self,
-        message: Message,
-        formats: Formats,
-        json: &mut Vec<u8>,
-        protobuf: &mut Vec<u8>,
-    ) -> [std::ops::Range<u32>; 2] {
-        let packet = ServerPacket { message: Some(message), ..ServerPacket::default() };
-        let (mut in_json, mut in_protobuf) = (0..0, 0..0);
-        if formats.json {
-            in_json = append(Format::Json, &packet, json);
-        }
-        if formats.protobuf {
-            in_protobuf = append(Format::Protobuf, &packet, protobuf);
-        }
-        if let Some(message) = packet.message {
-            self.remember(message);
-        }
-        [in_json, in_protobuf]
+    fn delivery(&self, items: SmallVec<[DeliveryItem; 1]>, frames: &mut Frames) -> Delivery {
+        let (json, protobuf) = (frames.take(Format::Json), frames.take(Format::Protobuf));
+        Delivery { conv: self.conv.clone(), items, json, protobuf }
     }
 
-    fn remember(&mut self, message: Message) {
+    fn remember(&mut self, message: Recent) {
         if self.recent.back().is_some_and(|last| (last.epoch, last.seq + 1) != (message.epoch, message.seq)) {
             // Numbers that this hub has not seen lie between, or they began anew; the ring must stay dense.
             self.recent.clear();
             self.recent_bytes = 0;
         }
-        self.recent_bytes += message.body.len();
-        self.recent.push_back(Arc::new(message));
+        self.recent_bytes += message.event.body.len();
+        self.recent.push_back(message);
         while self.recent.len() > RECENT_MESSAGES_MAX || (self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1)
         {
-            self.recent_bytes -= self.recent.pop_front().map_or(0, |oldest| oldest.body.len());
+            self.recent_bytes -= self.recent.pop_front().map_or(0, |oldest| oldest.event.body.len());
         }
     }
-}
-
-fn append(format: Format, packet: &ServerPacket, buffer: &mut Vec<u8>) -> std::ops::Range<u32> {
-    let start = buffer.len() as u32;
-    packet::append_frame(format, packet, buffer);
-    start..buffer.len() as u32
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ fn submission(from: &str, n: u64, retry: bool) -> Submission {
 struct World {
     hub: Hub,
     ids: Snowflake,
+    frames: Frames,
     effects: Vec<HubEffect>,
     head: u64,
     known: std::collections::HashMap<(String, String), Number>,
@@ -33,7 +34,14 @@ struct World {
 impl World {
     fn new() -> Self {
         let hub = Hub::new(ConversationId::parse("group:g").unwrap(), NOW);
-        Self { hub, ids: Snowflake::new(1, 0), effects: Vec::new(), head: 0, known: Default::default() }
+        Self {
+            hub,
+            ids: Snowflake::new(1, 0),
+            frames: Frames::default(),
+            effects: Vec::new(),
+            head: 0,
+            known: Default::default(),
+        }
     }
 
     fn with_senders(senders: &[&str]) -> Self {
@@ -51,7 +59,7 @@ impl World {
     }
 
     /// The commit in flight, if there is one: at most one may be.
-    fn take_commit(&mut self) -> Option<Vec<BatchEntry>> {
+    fn take_commit(&mut self) -> Option<Batch> {
         self.hub.commit(&mut self.effects);
         let at = self.effects.iter().position(|effect| matches!(effect, HubEffect::Commit(_)))?;
         let HubEffect::Commit(batch) = self.effects.remove(at) else { unreachable!() };
@@ -73,7 +81,7 @@ impl World {
                 number
             }));
         }
-        self.hub.handle_committed(Ok(&numbers), JSON, NOW, &mut self.effects);
+        self.hub.handle_committed(Ok(&numbers), JSON, NOW, &mut self.frames, &mut self.effects);
     }
 
     fn take_deliveries(&mut self) -> Vec<Arc<Delivery>> {
@@ -139,7 +147,7 @@ fn a_failed_batch_is_never_answered_with_sent() {
     let mut world = World::with_senders(&["a"]);
     world.submit(submission("a", 1, false));
     world.take_commit().unwrap();
-    world.hub.handle_committed(Err(ErrorCode::StorageFull), JSON, NOW, &mut world.effects);
+    world.hub.handle_committed(Err(ErrorCode::StorageFull), JSON, NOW, &mut world.frames, &mut world.effects);
     assert!(matches!(world.effects[..], [HubEffect::Refuse(_, ErrorCode::StorageFull)]));
 }
 
@@ -208,8 +216,8 @@ proptest! {
         let mut sent = [0_u64; 3];
         let mut answered: Vec<Vec<(u64, u64)>> = vec![Vec::new(); 3];
         let mut delivered = Vec::new();
-        let mut inflight: Option<Vec<BatchEntry>> = None;
-        let mut settle = |world: &mut World, inflight: &mut Option<Vec<BatchEntry>>| {
+        let mut inflight: Option<Batch> = None;
+        let mut settle = |world: &mut World, inflight: &mut Option<Batch>| {
             let Some(batch) = inflight.take().or_else(|| world.take_commit()) else { return false };
             assert!(batch.len() <= BATCH_MESSAGES_MAX);
             world.commit(&batch);

@@ -1,5 +1,6 @@
 //! What the state machines ask of the world: plain data, carried out by whoever drives them.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -61,9 +62,9 @@ pub enum ReadFrom {
     Before(u64),
 }
 
-/// What a session asks for.
+/// What a session asks for. Some of it still stands in the payload that it came in.
 #[derive(Debug, Clone)]
-pub enum SessionEffect {
+pub enum SessionEffect<'p> {
     /// Queue this packet for the client.
     Reply(Box<ServerPacket>),
     /// Check the token and open a session; answer by `handle_opened` or `handle_refused`.
@@ -125,9 +126,9 @@ pub enum SessionEffect {
         /// Whom.
         to: Uid,
         /// Call.
-        call: String,
+        call: Cow<'p, str>,
         /// Body.
-        body: String,
+        body: Cow<'p, str>,
     },
     /// Check a newer token of the same user; counted in flight.
     Refresh {
@@ -169,7 +170,7 @@ pub struct Delivery {
     /// Conversation.
     pub conv: ConversationId,
     /// In the order of the batch; numbers of the new ones rise by one.
-    pub items: Vec<DeliveryItem>,
+    pub items: SmallVec<[DeliveryItem; 1]>,
     /// Complete WebSocket frames of the new items, when anyone reads JSON.
     pub json: Bytes,
     /// Likewise for protobuf.
@@ -209,13 +210,16 @@ pub struct BatchEntry {
     pub taken_us: u64,
 }
 
+/// A commit batch: nearly always one message.
+pub type Batch = SmallVec<[BatchEntry; 1]>;
+
 /// What a hub asks for.
 #[derive(Debug)]
 pub enum HubEffect {
     /// Ask whether a user may send here; answer by `handle_permission`.
     AskPermission(Uid),
     /// Make the batch durable, then number it; answer by `handle_committed`. One at a time.
-    Commit(Vec<BatchEntry>),
+    Commit(Batch),
     /// Tell the command that it failed.
     Refuse(Origin, ErrorCode),
     /// Tell senders and members.

@@ -87,18 +87,28 @@ impl MessageEvent {
     /// The message as clients and the archive see it, once numbered.
     #[must_use]
     pub fn to_message(&self, epoch: u64, seq: u64) -> Message {
-        Message {
-            conv: self.conv.clone(),
-            msg_id: self.msg_id,
-            epoch,
-            seq,
-            from: self.from.clone(),
-            client_msg_id: self.client_msg_id.clone(),
-            kind: self.kind.clone(),
-            body: self.body.clone(),
-            enc: self.enc.clone(),
-            ts: self.ts_ms,
-        }
+        let mut message = Message::default();
+        self.fill(epoch, seq, &mut message);
+        message
+    }
+
+    /// As [`MessageEvent::to_message`], in place of another message, whose texts give their room.
+    pub fn fill(&self, epoch: u64, seq: u64, message: &mut Message) {
+        let Self { conv, msg_id, from, client_msg_id, kind, body, enc, ts_ms } = self;
+        message.conv.clone_from(conv);
+        message.from.clone_from(from);
+        message.client_msg_id.clone_from(client_msg_id);
+        message.kind.clone_from(kind);
+        message.body.clone_from(body);
+        message.enc.clone_from(enc);
+        (message.msg_id, message.epoch, message.seq, message.ts) = (*msg_id, epoch, seq, *ts_ms);
+    }
+
+    /// The event of a message that was numbered elsewhere.
+    #[must_use]
+    pub fn of_message(message: Message) -> Self {
+        let Message { conv, msg_id, from, client_msg_id, kind, body, enc, ts, epoch: _, seq: _ } = message;
+        Self { conv, msg_id, from, client_msg_id, kind, body, enc, ts_ms: ts }
     }
 }
 

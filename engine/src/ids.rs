@@ -33,8 +33,16 @@ macro_rules! text_id {
             /// # Errors
             /// [`IdError::Length`] or [`IdError::Alphabet`].
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                check(text, $what, $max, $allowed)?;
+                Self::check(text)?;
                 Ok(Self(text.into()))
+            }
+
+            /// As `parse`, for who needs to know no more.
+            ///
+            /// # Errors
+            /// As there.
+            pub fn check(text: &str) -> Result<(), IdError> {
+                check(text, $what, $max, $allowed)
             }
 
             /// The text.
@@ -62,6 +70,13 @@ macro_rules! text_id {
             }
         }
     };
+}
+
+impl Uid {
+    /// Whether others hold the same text.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
 }
 
 fn check(text: &str, what: &'static str, max: usize, allowed: fn(u8) -> bool) -> Result<(), IdError> {
@@ -138,8 +153,12 @@ impl ConversationId {
     /// # Errors
     /// The id is not `[a-z0-9_.-]{1,32}`.
     pub fn group(id: &str) -> Result<Self, IdError> {
-        check(id, "group id", UID_BYTES_MAX, lower)?;
+        Self::check_group(id)?;
         Ok(Self(format!("group:{id}").into()))
+    }
+
+    pub(crate) fn check_group(id: &str) -> Result<(), IdError> {
+        check(id, "group id", UID_BYTES_MAX, lower)
     }
 
     /// Checks the form, the alphabet of its parts and, for `p2p`, their order.
@@ -155,7 +174,7 @@ impl ConversationId {
                     return Err(IdError::Form);
                 }
             }
-            ConversationKind::Group(id) => check(id, "group id", UID_BYTES_MAX, lower)?,
+            ConversationKind::Group(id) => Self::check_group(id)?,
             ConversationKind::System(uid) => check(uid, "user id", UID_BYTES_MAX, lower)?,
         }
         Ok(Self(text.into()))
@@ -165,6 +184,11 @@ impl ConversationId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether others hold the same text.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 
     /// What the id names.

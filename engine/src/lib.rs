@@ -14,6 +14,7 @@ pub mod errors;
 pub mod event;
 pub mod ids;
 pub mod limits;
+pub mod names;
 pub mod packet;
 pub mod reorder;
 pub mod session;

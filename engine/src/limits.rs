@@ -145,6 +145,8 @@ pub const CONNECTIONS_MAX: usize = 1_000_000;
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 20_000;
 /// Time from SIGTERM to exit.
 pub const DRAIN_MS: u64 = 10_000;
+/// Names of a kind, of conversations or users, that each shard holds to look them up. Past it a name is copied each time.
+pub const NAMES_MAX: usize = 65_536;
 /// Hops of recent messages that each shard remembers for `trace`.
 pub const TRACE_HOPS_MAX: usize = 65_536;
 

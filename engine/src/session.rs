@@ -12,6 +12,7 @@
 //! `deadline` is reached. Invariants: commands behind `connect` are served after it, in order; at most
 //! `COMMANDS_INFLIGHT_MAX` wait (the caller stops reading when `is_full`); after `Close` nothing more comes.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::effect::{Origin, ReadFrom, SessionEffect, Submission};
@@ -21,8 +22,9 @@ use crate::limits::{
     AUTH_TIMEOUT_MS, COMMANDS_INFLIGHT_MAX, CONVERSATIONS_MAX, GROUP_TYPING_PER_SECOND_MAX, HEARTBEAT_DEAD_MS,
     HEARTBEAT_MS, PAGE_MESSAGES_MAX, READS_INFLIGHT_MAX, RESUME_POINTS_MAX, TOKEN_BYTES_MAX,
 };
-use crate::packet::schema::{Connect, ListConversations, Send, ServerPacket, Signal, Sync, Target};
-use crate::packet::{Refusal, Request};
+use crate::names::Names;
+use crate::packet::schema::{Connect, ListConversations, ServerPacket, Sync};
+use crate::packet::{Asked, Refusal, Request, SendRef, SignalRef, TargetRef};
 
 /// Who a session belongs to, once its token was accepted.
 #[derive(Debug, Clone)]
@@ -59,7 +61,7 @@ pub struct Session {
     /// Reads among them.
     reading: usize,
     /// Reads that wait for an earlier one.
-    reads: Later<SessionEffect>,
+    reads: Later<SessionEffect<'static>>,
     /// Typing in groups taken in the second that began at the time beside them.
     transients: (u32, u64),
     /// Commands that came behind `connect` and wait for its answer.
@@ -69,7 +71,7 @@ pub struct Session {
 /// A queue that is nearly always empty, and then takes a word.
 type Later<T> = Option<Box<VecDeque<T>>>;
 
-type Effects = Vec<SessionEffect>;
+type Effects<'p> = Vec<SessionEffect<'p>>;
 
 impl Session {
     /// A session on a connection that was upgraded at `now_ms`. `shard` and `connection` name it in the
@@ -130,19 +132,27 @@ impl Session {
     }
 
     /// A command, or one that could not be read.
-    pub fn handle_request(&mut self, request: Result<(u64, Request), Refusal>, out: &mut Effects) {
+    pub fn handle_request<'p>(
+        &mut self,
+        request: Result<(u64, Asked<'p>), Refusal>,
+        names: &mut Names,
+        out: &mut Effects<'p>,
+    ) {
         match (&self.state, request) {
             (State::Closed, _) => {}
-            (State::Greeting, Ok((id, Request::Connect(connect)))) => self.open(id, connect, out),
+            (State::Greeting, Ok((id, Asked::Other(Request::Connect(connect))))) => self.open(id, connect, out),
             (State::Greeting, Ok((id, _))) => {
                 refuse(id, ErrorCode::NotConnected, "the first command is `connect`", out)
             }
             (State::Greeting, Err(refusal)) => out.push(reply(refusal_packet(refusal))),
-            (State::Opening | State::Attaching(_), request) => self.waiting.get_or_insert_default().push_back(request),
+            (State::Opening | State::Attaching(_), request) => {
+                let kept = request.map(|(id, asked)| (id, asked.into_owned()));
+                self.waiting.get_or_insert_default().push_back(kept);
+            }
             (State::Active(_), Err(refusal)) => out.push(reply(refusal_packet(refusal))),
             (State::Active(identity), Ok((id, request))) => {
                 let uid = identity.uid.clone();
-                if let Err((code, detail)) = self.serve(id, request, &uid, out) {
+                if let Err((code, detail)) = self.serve(id, request, &uid, names, out) {
                     refuse(id, code, &detail, out);
                 }
             }
@@ -158,7 +168,7 @@ impl Session {
 
     /// The token was refused (or could not be checked): tells why and closes, with a code that says
     /// whether the same token may be tried again.
-    pub fn handle_refused(&mut self, code: ErrorCode, out: &mut Effects) {
+    pub fn handle_refused(&mut self, code: ErrorCode, out: &mut Effects<'_>) {
         if !matches!(self.state, State::Opening | State::Attaching(_)) {
             return;
         }
@@ -175,7 +185,7 @@ impl Session {
 
     /// Everything is known to begin: queues `connected`, built by the caller, then serves what came behind
     /// `connect`.
-    pub fn handle_attached(&mut self, mut connected: ServerPacket, out: &mut Effects) {
+    pub fn handle_attached(&mut self, mut connected: ServerPacket, names: &mut Names, out: &mut Effects<'_>) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Attaching(identity) => self.state = State::Active(identity),
             other => {
@@ -186,7 +196,7 @@ impl Session {
         connected.id = self.connect_id;
         out.push(reply(connected));
         for request in self.waiting.take().into_iter().flat_map(|waiting| *waiting) {
-            self.handle_request(request, out);
+            self.handle_request(request.map(|(id, request)| (id, request.into())), names, out);
         }
     }
 
@@ -204,7 +214,7 @@ impl Session {
 
     /// A page or list was answered and its bytes are on their way; the next read may go. Besides
     /// `handle_answered`.
-    pub fn handle_read_done(&mut self, out: &mut Effects) {
+    pub fn handle_read_done(&mut self, out: &mut Effects<'_>) {
         self.reading = self.reading.saturating_sub(1);
         if let Some(next) = self.reads.as_mut().and_then(|reads| reads.pop_front()) {
             self.reading += 1;
@@ -216,7 +226,7 @@ impl Session {
     }
 
     /// Ends the session.
-    pub fn close(&mut self, code: CloseCode, out: &mut Effects) {
+    pub fn close(&mut self, code: CloseCode, out: &mut Effects<'_>) {
         if !matches!(self.state, State::Closed) {
             self.state = State::Closed;
             self.waiting = None;
@@ -239,7 +249,7 @@ impl Session {
     }
 
     /// Looks at the deadlines.
-    pub fn handle_timer(&mut self, now_ms: u64, out: &mut Effects) {
+    pub fn handle_timer(&mut self, now_ms: u64, out: &mut Effects<'_>) {
         match &self.state {
             State::Closed => {}
             State::Greeting | State::Opening | State::Attaching(_) => {
@@ -260,7 +270,7 @@ impl Session {
         }
     }
 
-    fn open(&mut self, id: u64, connect: Connect, out: &mut Effects) {
+    fn open(&mut self, id: u64, connect: Connect, out: &mut Effects<'_>) {
         let device = match DeviceId::parse(&connect.device) {
             Ok(device) => device,
             Err(error) => return refuse(id, ErrorCode::InvalidArgument, &error.to_string(), out),
@@ -273,18 +283,50 @@ impl Session {
         out.push(SessionEffect::Open { connect, device });
     }
 
-    fn serve(&mut self, id: u64, request: Request, uid: &Uid, out: &mut Effects) -> Result<(), Refused> {
+    fn serve<'p>(
+        &mut self,
+        id: u64,
+        asked: Asked<'p>,
+        uid: &Uid,
+        names: &mut Names,
+        out: &mut Effects<'p>,
+    ) -> Result<(), Refused> {
+        match asked {
+            Asked::Send(send) => {
+                let message = self.submission(id, send, uid, names)?;
+                self.inflight += 1;
+                out.push(SessionEffect::Submit(message));
+            }
+            Asked::Ack(point) => {
+                let conv = conversation(&point.conv, uid, names)?;
+                out.push(SessionEffect::Acknowledge { conv, epoch: point.epoch, seq: point.seq });
+            }
+            Asked::Signal(signal) => out.push(signal_to(signal, names)?),
+            Asked::Other(request) => self.serve_other(id, request, uid, names, out)?,
+        }
+        Ok(())
+    }
+
+    /// What is asked for seldom.
+    fn serve_other(
+        &mut self,
+        id: u64,
+        request: Request,
+        uid: &Uid,
+        names: &mut Names,
+        out: &mut Effects<'_>,
+    ) -> Result<(), Refused> {
         let effect = match request {
             Request::Connect(_) => return Err((ErrorCode::AlreadyConnected, "already connected".into())),
-            Request::Send(send) => SessionEffect::Submit(self.submission(id, send, uid)?),
-            Request::Ack(point) => {
-                let conv = conversation(&point.conv, uid)?;
-                out.push(SessionEffect::Acknowledge { conv, epoch: point.epoch, seq: point.seq });
-                return Ok(());
+            // Kept until the session was open.
+            Request::Send(_) | Request::Ack(_) | Request::Signal(_) => {
+                return self.serve(id, request.into(), uid, names, out);
             }
-            Request::Read(read) => SessionEffect::MarkRead { id, conv: conversation(&read.conv, uid)?, seq: read.seq },
+            Request::Read(read) => {
+                SessionEffect::MarkRead { id, conv: conversation(&read.conv, uid, names)?, seq: read.seq }
+            }
             Request::Sync(sync) => {
-                let effect = read_page(id, &sync, uid)?;
+                let effect = read_page(id, &sync, uid, names)?;
                 self.read(effect, out);
                 return Ok(());
             }
@@ -293,15 +335,11 @@ impl Session {
                 return Ok(());
             }
             Request::Typing(typing) => {
-                let conv = conversation(&typing.conv, uid)?;
+                let conv = conversation(&typing.conv, uid, names)?;
                 // One word to a group may go to thousands.
                 if !conv.is_group() || self.may_show() {
                     out.push(SessionEffect::Typing { id, conv });
                 }
-                return Ok(());
-            }
-            Request::Signal(signal) => {
-                out.push(signal_to(signal)?);
                 return Ok(());
             }
             Request::Ping => {
@@ -320,7 +358,7 @@ impl Session {
 
     /// Hands a read on, or keeps it until an earlier one is answered: pages are large, and a client that
     /// asks for many at once is served them one after the other.
-    fn read(&mut self, effect: SessionEffect, out: &mut Effects) {
+    fn read(&mut self, effect: SessionEffect<'static>, out: &mut Effects<'_>) {
         self.inflight += 1;
         if self.reading < READS_INFLIGHT_MAX {
             self.reading += 1;
@@ -340,28 +378,28 @@ impl Session {
         self.transients.0 <= GROUP_TYPING_PER_SECOND_MAX
     }
 
-    fn submission(&self, id: u64, send: Send, uid: &Uid) -> Result<Submission, Refused> {
+    fn submission(&self, id: u64, send: SendRef<'_>, uid: &Uid, names: &mut Names) -> Result<Submission, Refused> {
         check_client_msg_id(&send.client_msg_id).map_err(invalid)?;
-        let kind = if send.kind.is_empty() { "text".to_owned() } else { send.kind };
-        MessageType::parse(&kind).map_err(invalid)?;
+        let kind = if send.kind.is_empty() { Cow::Borrowed("text") } else { send.kind };
+        MessageType::check(&kind).map_err(invalid)?;
         if kind == "system" {
             return Err((ErrorCode::Forbidden, "type `system` is the server's own".into()));
         }
-        if !matches!(send.enc.as_str(), "" | "deflate") {
+        if !matches!(&*send.enc, "" | "deflate") {
             return Err((ErrorCode::InvalidArgument, "enc is neither absent nor `deflate`".into()));
         }
-        let conv = match target(send.to)? {
-            Recipient::User(user) => ConversationId::p2p(uid, &user),
-            Recipient::Group(id) => ConversationId::group(&id).map_err(invalid)?,
+        let conv = match recipient(send.to.as_ref())? {
+            Recipient::User(user) => names.p2p(uid, user),
+            Recipient::Group(id) => names.group(id),
         };
         Ok(Submission {
             origin: Origin { shard: self.shard, connection: self.connection, command: id, taken_us: 0 },
-            conv,
+            conv: conv.map_err(invalid)?,
             from: Some(uid.clone()),
-            client_msg_id: send.client_msg_id,
-            kind,
-            body: send.body,
-            enc: send.enc,
+            client_msg_id: send.client_msg_id.into_owned(),
+            kind: kind.into_owned(),
+            body: send.body.into_owned(),
+            enc: send.enc.into_owned(),
             retry: send.retry,
         })
     }
@@ -369,45 +407,48 @@ impl Session {
 
 type Refused = (ErrorCode, String);
 
-enum Recipient {
-    User(Uid),
-    Group(String),
+enum Recipient<'a> {
+    User(&'a str),
+    Group(&'a str),
 }
 
 fn invalid(error: IdError) -> Refused {
     (ErrorCode::InvalidArgument, error.to_string())
 }
 
-fn target(to: Option<Target>) -> Result<Recipient, Refused> {
+fn recipient<'a>(to: Option<&'a TargetRef<'_>>) -> Result<Recipient<'a>, Refused> {
     match to {
-        Some(Target { user, group }) if group.is_empty() => Ok(Recipient::User(Uid::parse(&user).map_err(invalid)?)),
-        Some(Target { user, group }) if user.is_empty() => Ok(Recipient::Group(group)),
+        Some(TargetRef { user, group }) if group.is_empty() => Ok(Recipient::User(user)),
+        Some(TargetRef { user, group }) if user.is_empty() => Ok(Recipient::Group(group)),
         _ => Err((ErrorCode::InvalidArgument, "`to` wants one of `user` and `group`".into())),
     }
 }
 
 /// A conversation that the user may at least be in: groups are checked further by who serves them.
-fn conversation(text: &str, uid: &Uid) -> Result<ConversationId, Refused> {
-    let conv = ConversationId::parse(text).map_err(invalid)?;
+fn conversation(text: &str, uid: &Uid, names: &mut Names) -> Result<ConversationId, Refused> {
+    let conv = names.conversation(text).map_err(invalid)?;
     if conv.is_group() || conv.names(uid.as_str()) {
         return Ok(conv);
     }
     Err((ErrorCode::NotAMember, "not your conversation".into()))
 }
 
-fn read_page(id: u64, sync: &Sync, uid: &Uid) -> Result<SessionEffect, Refused> {
-    let conv = conversation(&sync.conv, uid)?;
+fn read_page(id: u64, sync: &Sync, uid: &Uid, names: &mut Names) -> Result<SessionEffect<'static>, Refused> {
+    let conv = conversation(&sync.conv, uid, names)?;
     let from = if sync.before_seq == 0 { ReadFrom::After(sync.after_seq) } else { ReadFrom::Before(sync.before_seq) };
     Ok(SessionEffect::Sync { id, conv, from, limit: bounded(sync.limit, PAGE_MESSAGES_MAX) })
 }
 
-fn list_page(id: u64, list: ListConversations) -> SessionEffect {
+fn list_page(id: u64, list: ListConversations) -> SessionEffect<'static> {
     SessionEffect::Conversations { id, after: list.after, limit: bounded(list.limit, CONVERSATIONS_MAX) }
 }
 
-fn signal_to(signal: Signal) -> Result<SessionEffect, Refused> {
-    match target(signal.to)? {
-        Recipient::User(to) => Ok(SessionEffect::Signal { to, call: signal.call, body: signal.body }),
+fn signal_to<'p>(signal: SignalRef<'p>, names: &mut Names) -> Result<SessionEffect<'p>, Refused> {
+    match recipient(signal.to.as_ref())? {
+        Recipient::User(user) => {
+            let to = names.user(user).map_err(invalid)?;
+            Ok(SessionEffect::Signal { to, call: signal.call, body: signal.body })
+        }
         Recipient::Group(_) => Err((ErrorCode::InvalidArgument, "signals go to users".into())),
     }
 }
@@ -416,11 +457,11 @@ fn bounded(limit: u32, max: usize) -> usize {
     if limit == 0 { max } else { max.min(limit as usize) }
 }
 
-fn refuse(id: u64, code: ErrorCode, detail: &str, out: &mut Effects) {
+fn refuse(id: u64, code: ErrorCode, detail: &str, out: &mut Effects<'_>) {
     out.push(reply(ServerPacket::error(id, code, detail)));
 }
 
-fn reply(packet: ServerPacket) -> SessionEffect {
+fn reply(packet: ServerPacket) -> SessionEffect<'static> {
     SessionEffect::Reply(Box::new(packet))
 }
 

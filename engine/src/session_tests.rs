@@ -2,31 +2,32 @@
 
 use super::*;
 use crate::limits::HEARTBEAT_MS;
-use crate::packet::schema::{Empty, Point, Typing};
+use crate::packet::schema::{Empty, Point, Send, Signal, Target, Typing};
 
 const T0: u64 = 1_000_000;
 
 struct Client {
     session: Session,
-    effects: Vec<SessionEffect>,
+    names: Names,
+    effects: Vec<SessionEffect<'static>>,
 }
 
 impl Client {
     fn new() -> Self {
-        Self { session: Session::new(3, 77, T0), effects: Vec::new() }
+        Self { session: Session::new(3, 77, T0), names: Names::default(), effects: Vec::new() }
     }
 
     fn connected() -> Self {
         let mut client = Self::new();
         client.request(1, connect());
         client.session.handle_opened(identity(u64::MAX));
-        client.session.handle_attached(ServerPacket::default(), &mut client.effects);
+        client.session.handle_attached(ServerPacket::default(), &mut client.names, &mut client.effects);
         client.effects.clear();
         client
     }
 
     fn request(&mut self, id: u64, request: Request) {
-        self.session.handle_request(Ok((id, request)), &mut self.effects);
+        self.session.handle_request(Ok((id, request.into())), &mut self.names, &mut self.effects);
     }
 
     fn error(&self) -> Option<u32> {
@@ -70,7 +71,7 @@ fn commands_behind_connect_are_served_after_it_in_order() {
     client.session.handle_opened(identity(u64::MAX));
     assert_eq!(client.effects.len(), 1, "only `Open` so far");
     let connected = ServerPacket { connected: Some(Default::default()), ..ServerPacket::default() };
-    client.session.handle_attached(connected, &mut client.effects);
+    client.session.handle_attached(connected, &mut client.names, &mut client.effects);
     match &client.effects[1..] {
         [SessionEffect::Reply(connected), SessionEffect::Submit(message), SessionEffect::Reply(pong)] => {
             assert!(connected.connected.is_some() && connected.id == 1);
@@ -166,7 +167,7 @@ fn an_expired_token_ends_the_session_unless_it_was_refreshed() {
         let mut client = Client::new();
         client.request(1, connect());
         client.session.handle_opened(identity(T0 + 500));
-        client.session.handle_attached(ServerPacket::default(), &mut client.effects);
+        client.session.handle_attached(ServerPacket::default(), &mut client.names, &mut client.effects);
         if refreshed {
             client.session.handle_refreshed(T0 + 50_000);
         }

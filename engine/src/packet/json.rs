@@ -12,12 +12,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::errors::ErrorCode;
 
-use super::schema::{Command, ServerPacket};
-use super::{Commanded, Count, NO_COMMAND, NotTheProtocol, OnCommand, Refusal, Request, SEVERAL_COMMANDS, single};
+use super::asked::{Asked, CommandRef, Commanded};
+use super::schema::ServerPacket;
+use super::{Count, NO_COMMAND, NotTheProtocol, OnCommand, Refusal, SEVERAL_COMMANDS};
 
 /// The commands this version knows, in the order of their tags.
 pub(super) const COMMANDS: [&str; 10] =
@@ -26,11 +27,11 @@ pub(super) const COMMANDS: [&str; 10] =
 /// Longest unknown name that is told back.
 const NAME_SHOWN_BYTES_MAX: usize = 32;
 
-pub(super) fn decode_commands(payload: &[u8], on: OnCommand<'_>) -> Result<(), NotTheProtocol> {
+pub(super) fn read_commands<'p>(payload: &'p [u8], on: OnCommand<'_, 'p>) -> Result<(), NotTheProtocol> {
     let mut count = Count::default();
     lines(payload, &mut |line| {
         count.one_more()?;
-        on(decode_command(line)?);
+        on(read_command(line)?);
         Ok(())
     })
 }
@@ -48,7 +49,10 @@ pub(super) fn encode<T: serde::Serialize>(packet: &T, out: &mut Vec<u8>) {
 }
 
 /// Calls `on` for each line that holds anything.
-fn lines(payload: &[u8], on: &mut dyn FnMut(&[u8]) -> Result<(), NotTheProtocol>) -> Result<(), NotTheProtocol> {
+fn lines<'p>(
+    payload: &'p [u8],
+    on: &mut dyn FnMut(&'p [u8]) -> Result<(), NotTheProtocol>,
+) -> Result<(), NotTheProtocol> {
     // One command a message is the rule, and `contains` looks for its newline a word at a time.
     if !payload.contains(&b'\n') {
         return if blank(payload) { Ok(()) } else { on(payload) };
@@ -65,7 +69,7 @@ fn is_space(byte: u8) -> bool {
 }
 
 /// Reads an object. The derived types would also take an array of their fields.
-fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Error> {
+fn read<'de, T: Deserialize<'de>>(line: &'de [u8]) -> Result<T, serde_json::Error> {
     if line.iter().find(|byte| !is_space(**byte)) == Some(&b'{') {
         serde_json::from_slice(line)
     } else {
@@ -73,9 +77,9 @@ fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Error> {
     }
 }
 
-fn decode_command(line: &[u8]) -> Result<Result<(u64, Request), Refusal>, NotTheProtocol> {
-    match read::<Command>(line).map(single) {
-        Ok((id, Commanded::One(request))) => Ok(Ok((id, request))),
+fn read_command(line: &[u8]) -> Result<Result<(u64, Asked<'_>), Refusal>, NotTheProtocol> {
+    match read::<CommandRef<'_>>(line).map(CommandRef::single) {
+        Ok((id, Commanded::One(asked))) => Ok(Ok((id, asked))),
         Ok(_) => refuse(line, None).map(Err),
         Err(error) => refuse(line, Some(&error)).map(Err),
     }

@@ -1,18 +1,21 @@
 //! Packets of the client protocol: payload bytes of WebSocket messages to commands and back.
 //!
-//! Owns the two wire formats and nothing else. It is pure and keeps no state between payloads; it
+//! Owns the two wire formats and nothing else. It is pure and keeps no state between payloads but room (`frames`); it
 //! checks form only. What a command means, who may give it and whether its ids are well formed is
 //! the session's business. `PROTOCOL.md` describes all of it for the authors of clients.
 //!
 //! Three outcomes are told apart while decoding: a [`Request`]; a [`Refusal`], answered by an error
 //! while the connection lives; and [`NotTheProtocol`], which ends the connection.
 
+mod asked;
 mod construct;
 mod frame;
+mod frames;
 mod json;
 mod protobuf;
 #[cfg(test)]
 mod samples;
+mod scan;
 pub mod schema;
 
 use std::borrow::Cow;
@@ -23,7 +26,9 @@ use crate::errors::ErrorCode;
 use crate::limits::COMMANDS_PER_MESSAGE_MAX;
 use schema::{Command, Connect, ListConversations, Point, Read, Refresh, Send, ServerPacket, Signal, Sync, Typing};
 
+pub use asked::{Asked, PointRef, SendRef, SignalRef, TargetRef};
 pub use frame::{append_frame, encode_frame};
+pub use frames::Frames;
 
 /// How packets are written on a connection, agreed by the WebSocket subprotocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,8 +115,8 @@ impl Refusal {
 #[error("{0}")]
 pub struct NotTheProtocol(&'static str);
 
-/// Where decoded commands go: each with its id, or its refusal.
-type OnCommand<'a> = &'a mut dyn FnMut(Result<(u64, Request), Refusal>);
+/// Where commands that were read go: each with its id, or its refusal.
+type OnCommand<'a, 'p> = &'a mut dyn FnMut(Result<(u64, Asked<'p>), Refusal>);
 
 /// Reads the payload of one WebSocket message and calls `on` for each command, in order. `payload`
 /// is what the framing layer passed on, so text is known to be UTF-8; if it is not, nothing worse
@@ -120,15 +125,23 @@ type OnCommand<'a> = &'a mut dyn FnMut(Result<(u64, Request), Refusal>);
 /// # Errors
 /// The payload is not the protocol, or holds more than [`COMMANDS_PER_MESSAGE_MAX`] commands. `on`
 /// has then been called for what stood before.
+pub fn read_commands<'p>(format: Format, payload: &'p [u8], on: OnCommand<'_, 'p>) -> Result<(), NotTheProtocol> {
+    match format {
+        Format::Json => json::read_commands(payload, on),
+        Format::Protobuf => protobuf::read_commands(payload, on),
+    }
+}
+
+/// As [`read_commands`], for who keeps the commands.
+///
+/// # Errors
+/// As there.
 pub fn decode_commands(
     format: Format,
     payload: &[u8],
     on: &mut dyn FnMut(Result<(u64, Request), Refusal>),
 ) -> Result<(), NotTheProtocol> {
-    match format {
-        Format::Json => json::decode_commands(payload, on),
-        Format::Protobuf => protobuf::decode_commands(payload, on),
-    }
+    read_commands(format, payload, &mut |read| on(read.map(|(id, asked)| (id, asked.into_owned()))))
 }
 
 /// Appends one packet to a payload. In JSON the caller puts a newline between two of them.
@@ -167,42 +180,6 @@ impl Count {
     fn one_more(&mut self) -> Result<(), NotTheProtocol> {
         self.0 += 1;
         if self.0 > COMMANDS_PER_MESSAGE_MAX { Err(NotTheProtocol("too many commands in one message")) } else { Ok(()) }
-    }
-}
-
-/// What a decoded [`Command`] turned out to hold.
-enum Commanded {
-    /// Exactly one command.
-    One(Request),
-    /// None that this version knows.
-    None,
-    /// Two or more.
-    Several,
-}
-
-/// Turns the wire's struct of options into the one command that it holds.
-fn single(command: Command) -> (u64, Commanded) {
-    let Command { id, connect, send, ack, read, sync, conversations, typing, signal, ping, refresh } = command;
-    let mut held = Commanded::None;
-    hold(&mut held, connect, Request::Connect);
-    hold(&mut held, send, Request::Send);
-    hold(&mut held, ack, Request::Ack);
-    hold(&mut held, read, Request::Read);
-    hold(&mut held, sync, Request::Sync);
-    hold(&mut held, conversations, Request::Conversations);
-    hold(&mut held, typing, Request::Typing);
-    hold(&mut held, signal, Request::Signal);
-    hold(&mut held, ping, |_| Request::Ping);
-    hold(&mut held, refresh, Request::Refresh);
-    (id, held)
-}
-
-fn hold<T>(held: &mut Commanded, field: Option<T>, wrap: fn(T) -> Request) {
-    if let Some(value) = field {
-        *held = match held {
-            Commanded::None => Commanded::One(wrap(value)),
-            Commanded::One(_) | Commanded::Several => Commanded::Several,
-        };
     }
 }
 

@@ -14,18 +14,20 @@ use prost::Message as Prost;
 
 use crate::errors::ErrorCode;
 
+use super::asked::{Asked, CommandRef, Commanded};
+use super::scan::scan;
 use super::schema::{Command, Empty, ServerPacket};
-use super::{Commanded, Count, NO_COMMAND, NotTheProtocol, OnCommand, Refusal, Request, SEVERAL_COMMANDS, single};
+use super::{Count, NO_COMMAND, NotTheProtocol, OnCommand, Refusal, SEVERAL_COMMANDS};
 
 /// Longest varint of a message's length.
 const LENGTH_BYTES_MAX: usize = 10;
 
-pub(super) fn decode_commands(payload: &[u8], on: OnCommand<'_>) -> Result<(), NotTheProtocol> {
+pub(super) fn read_commands<'p>(payload: &'p [u8], on: OnCommand<'_, 'p>) -> Result<(), NotTheProtocol> {
     let mut count = Count::default();
     let mut rest = payload;
     while let Some(message) = next(&mut rest)? {
         count.one_more()?;
-        on(decode_command(message)?);
+        on(read_command(message)?);
     }
     Ok(())
 }
@@ -56,9 +58,12 @@ fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, NotTheProtocol> {
     Ok(Some(message))
 }
 
-fn decode_command(message: &[u8]) -> Result<Result<(u64, Request), Refusal>, NotTheProtocol> {
-    match Command::decode(message).map(single) {
-        Ok((id, Commanded::One(request))) => Ok(Ok((id, request))),
+fn read_command(message: &[u8]) -> Result<Result<(u64, Asked<'_>), Refusal>, NotTheProtocol> {
+    if let Some(read) = scan(message) {
+        return Ok(Ok(read));
+    }
+    match Command::decode(message).map(|command| CommandRef::from(command).single()) {
+        Ok((id, Commanded::One(asked))) => Ok(Ok((id, asked))),
         Ok((id, Commanded::Several)) => Ok(Err(malformed(id, SEVERAL_COMMANDS))),
         Ok((id, Commanded::None)) => Ok(Err(no_known_command(id, message))),
         Err(_) => refuse(message).map(Err),

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use prost::Message as Prost;
 
+use super::asked::{CommandRef, Commanded};
 use super::schema::*;
 use super::*;
 use crate::errors::ErrorCode;
@@ -22,8 +23,8 @@ fn decode_packets(format: Format, payload: &[u8]) -> Vec<ServerPacket> {
 }
 
 fn request(command: &Command) -> (u64, Request) {
-    match single(command.clone()) {
-        (id, Commanded::One(request)) => (id, request),
+    match CommandRef::from(command.clone()).single() {
+        (id, Commanded::One(asked)) => (id, asked.into_owned()),
         _ => panic!("a sample holds one command"),
     }
 }

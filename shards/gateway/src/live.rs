@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use ringway_engine::packet::Format;
 use ringway_ring::tls::TlsConfig;
 use tokio::sync::Notify;
 
@@ -19,6 +20,8 @@ pub(crate) struct Live {
     tls: ArcSwapOption<TlsConfig>,
     /// Connections of the whole node; counted when they come and go, read by the drain.
     pub(crate) connections: AtomicUsize,
+    /// Attached devices of the whole node that read JSON, and protobuf.
+    readers: [AtomicUsize; 2],
     pub(crate) ready: AtomicBool,
     pub(crate) draining: AtomicBool,
     /// Where other nodes take clients, the least loaded first.
@@ -33,6 +36,7 @@ impl Live {
             config: ArcSwap::from_pointee(config),
             tls: ArcSwapOption::new(tls),
             connections: AtomicUsize::new(0),
+            readers: [const { AtomicUsize::new(0) }; 2],
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             elsewhere: ArcSwap::default(),
@@ -42,6 +46,12 @@ impl Live {
 
     pub(crate) fn config(&self) -> Arc<LiveConfig> {
         self.config.load_full()
+    }
+
+    /// The count of attached devices that read a format.
+    pub(crate) fn readers_of(&self, format: Format) -> &AtomicUsize {
+        let [json, protobuf] = &self.readers;
+        if format.is_text() { json } else { protobuf }
     }
 
     pub(crate) fn elsewhere(&self) -> Arc<Vec<String>> {

@@ -14,13 +14,14 @@ use ringway_engine::catchup::Standing;
 use ringway_engine::conversation::{Formats, Number, Permission};
 use ringway_engine::delivery::Place;
 use ringway_engine::devices::KickReason;
-use ringway_engine::effect::{BatchEntry, Delivery, Origin, ReadFrom, Submission};
+use ringway_engine::effect::{Batch, Delivery, Origin, ReadFrom, Submission};
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::ids::{ConversationId, DeviceId, Uid};
 use ringway_engine::packet::Format;
 use ringway_engine::packet::schema::{Connect, Message, Sent, ServerPacket};
 use ringway_engine::session::Identity;
 use ringway_store::ports::{CursorUpdate, Page};
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::trace::Hop;
@@ -42,7 +43,7 @@ pub(crate) enum ToUplink {
     /// The connection is gone.
     Closed(ConnectionRef),
     /// Make durable, then number; `Committed` to `home`.
-    Commit { home: u16, conv: ConversationId, entries: Vec<BatchEntry>, at: Instant },
+    Commit { home: u16, conv: ConversationId, entries: Batch, at: Instant },
     /// May this user send here; `Permission` to `home`.
     Permission { home: u16, conv: ConversationId, uid: Uid },
     /// Log a read mark; `Answer`.
@@ -82,7 +83,7 @@ pub(crate) struct Audience {
     pub(crate) formats: Formats,
 }
 
-/// A push that is never stored, encoded once a format.
+/// A push that is never stored, encoded once a format; empty in one that nobody reads.
 #[derive(Debug)]
 pub(crate) struct Transient {
     pub(crate) to: TransientTo,
@@ -96,7 +97,7 @@ pub(crate) struct Transient {
 #[derive(Debug)]
 pub(crate) enum TransientTo {
     /// All devices of these users.
-    Users(Vec<Uid>),
+    Users(SmallVec<[Uid; 2]>),
     /// All attached members of a group.
     Group(ConversationId),
 }

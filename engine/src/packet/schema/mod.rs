@@ -45,7 +45,7 @@ fn is_false(value: &bool) -> bool {
 
 /// Reads an optional message from a JSON object or `null`. serde's derived structs would also take an
 /// array of their fields in order, which would be a second, undocumented wire format.
-fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     deserializer.deserialize_option(Object(PhantomData))
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn run(shared: Shared, listener: TcpListener, handler: HandlerI
 }
 
 impl Shard {
-    fn admit(&mut self, accepted: Accepted, handler: HandlerId) {
+    pub(super) fn admit(&mut self, accepted: Accepted, handler: HandlerId) {
         let peer = accepted.peer().ip();
         let now_ms = clock::steady_ms();
         let live = self.live.config();

@@ -10,7 +10,7 @@ use ringway_engine::packet::schema::{Connected, Message, Messages, ServerPacket}
 use ringway_engine::session::Identity;
 use ringway_store::ports::Page;
 
-use super::Shard;
+use super::{Shard, find};
 use crate::clock;
 use crate::mail::{ToShard, ToUplink};
 
@@ -26,7 +26,7 @@ impl Shard {
 
     pub(super) fn handle_attached(&mut self, key: u64, session: String, standings: &[(ConversationId, Standing)]) {
         let now_ms = clock::unix_ms();
-        let Some(connection) = self.connection(key) else { return };
+        let Some(connection) = find(&mut self.connections, key) else { return };
         let Some(identity) = connection.session.identity().cloned() else { return };
         let mut recovered = BTreeMap::new();
         let resume = connection.opening.take().unwrap_or_default().resume;
@@ -75,7 +75,7 @@ impl Shard {
         };
         let mut effects = Vec::new();
         let packet = ServerPacket { connected: Some(connected), ..ServerPacket::default() };
-        connection.session.handle_attached(packet, &mut effects);
+        connection.session.handle_attached(packet, &mut self.names, &mut effects);
         self.carry_out(key, &mut effects);
         self.schedule(key);
         self.pump_backlog(key);

@@ -1,15 +1,17 @@
 //! What sessions ask for, carried out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use ringway_engine::effect::{Origin, SessionEffect};
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
 use ringway_engine::limits::ACK_FLUSH_MS;
-use ringway_engine::packet::schema::{ServerPacket, Signal, Typing};
-use ringway_engine::packet::{self, Format};
+use ringway_engine::packet::schema::{ServerPacket, Typing};
+use ringway_engine::packet::{Format, Frames};
 use ringway_engine::websocket::{Opcode, frame};
+use smallvec::smallvec;
 
 use super::Shard;
 use crate::clock;
@@ -18,13 +20,13 @@ use crate::trace::Station;
 
 impl Shard {
     /// Carries out what a session asked for, in order.
-    pub(super) fn carry_out(&mut self, key: u64, effects: &mut Vec<SessionEffect>) {
+    pub(super) fn carry_out(&mut self, key: u64, effects: &mut Vec<SessionEffect<'_>>) {
         for effect in effects.drain(..) {
             self.carry_out_one(key, effect);
         }
     }
 
-    fn carry_out_one(&mut self, key: u64, effect: SessionEffect) {
+    fn carry_out_one(&mut self, key: u64, effect: SessionEffect<'_>) {
         let origin = |id| Origin { shard: self.index, connection: key, command: id, taken_us: 0 };
         match effect {
             SessionEffect::Reply(packet) => self.reply(key, &packet),
@@ -65,13 +67,13 @@ impl Shard {
                 self.uplink.push(ToUplink::Refresh { origin, token });
             }
             SessionEffect::Typing { id, conv } => self.typing(key, id, conv),
-            SessionEffect::Signal { to, call, body } => self.signal(key, to, call, body),
+            SessionEffect::Signal { to, call, body } => self.signal(key, to, &call, &body),
             SessionEffect::Ping => self.queue(key, frame(Opcode::Ping, b"")),
             SessionEffect::Close(code) => self.finish_session(key, code),
         }
     }
 
-    fn uid_of(&mut self, key: u64) -> Option<Uid> {
+    pub(super) fn uid_of(&mut self, key: u64) -> Option<Uid> {
         Some(self.connection(key)?.session.identity()?.uid.clone())
     }
 
@@ -105,7 +107,7 @@ impl Shard {
         let Some(uid) = self.uid_of(key) else { return };
         let to = match conv.kind() {
             ConversationKind::P2p(low, high) => {
-                TransientTo::Users([low, high].iter().filter_map(|party| Uid::parse(party).ok()).collect())
+                TransientTo::Users([low, high].iter().filter_map(|party| self.names.user(party).ok()).collect())
             }
             ConversationKind::Group(_) => {
                 if !self.connection(key).is_some_and(|connection| connection.groups.contains(&conv)) {
@@ -116,28 +118,39 @@ impl Shard {
             ConversationKind::System(_) => return,
         };
         let typing = Typing { conv: conv.as_str().to_owned(), uid: uid.as_str().to_owned() };
-        self.broadcast(Some(key), to, &ServerPacket { typing: Some(typing), ..ServerPacket::default() });
+        let packet = ServerPacket { typing: Some(typing), ..ServerPacket::default() };
+        self.broadcast(Some(key), to, |frames, format| frames.encode(format, &packet));
     }
 
-    fn signal(&mut self, key: u64, to: Uid, call: String, body: String) {
+    fn signal(&mut self, key: u64, to: Uid, call: &str, body: &str) {
         let Some(from) = self.uid_of(key) else { return };
-        let signal = Signal { to: None, call, body, from: from.as_str().to_owned() };
-        let packet = ServerPacket { signal: Some(signal), ..ServerPacket::default() };
-        self.broadcast(Some(key), TransientTo::Users(vec![to]), &packet);
+        let encode = |frames: &mut Frames, format| frames.signal(format, from.as_str(), call, body);
+        self.broadcast(Some(key), TransientTo::Users(smallvec![to]), encode);
     }
 
     /// Gives a push that is never stored to every shard; each knows its own devices.
-    pub(super) fn broadcast(&mut self, except: Option<u64>, to: TransientTo, packet: &ServerPacket) {
-        let encode = |format| -> Bytes { packet::encode_frame(format, packet) };
-        let except = except.map(|key| self.reference(key));
-        let (json, protobuf) = (encode(Format::Json), encode(Format::Protobuf));
-        let push = Arc::new(Transient { to, except, json, protobuf });
-        if self.reorder_wait_ms > 0 {
-            self.uplink.push(ToUplink::Transient(Arc::clone(&push)));
-        }
-        for peer in self.peers.iter_mut().flatten().filter(|peer| !peer.is_congested()) {
-            peer.push(ToShard::Transient(Arc::clone(&push)));
-        }
+    pub(super) fn broadcast(
+        &mut self,
+        except: Option<u64>,
+        to: TransientTo,
+        encode: impl Fn(&mut Frames, Format) -> Bytes,
+    ) {
+        let has_nodes = self.reorder_wait_ms > 0;
+        // What devices of other nodes read is not known here. One that attaches this moment may miss it, as any may.
+        let [json, protobuf] = [Format::Json, Format::Protobuf].map(|format| {
+            let is_read = has_nodes || self.live.readers_of(format).load(Ordering::Relaxed) > 0;
+            if is_read { encode(&mut self.frames, format) } else { Bytes::new() }
+        });
+        let push = Transient { to, except: except.map(|key| self.reference(key)), json, protobuf };
         self.show_transient(&push);
+        if has_nodes || self.peers.iter().flatten().next().is_some() {
+            let push = Arc::new(push);
+            if has_nodes {
+                self.uplink.push(ToUplink::Transient(Arc::clone(&push)));
+            }
+            for peer in self.peers.iter_mut().flatten().filter(|peer| !peer.is_congested()) {
+                peer.push(ToShard::Transient(Arc::clone(&push)));
+            }
+        }
     }
 }

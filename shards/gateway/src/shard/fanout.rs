@@ -12,7 +12,7 @@ use ringway_engine::effect::{Delivery, DeliveryItem, Origin};
 use ringway_engine::ids::{ConversationId, ConversationKind};
 use ringway_engine::limits::{DELIVERY_LOW_WATER_BYTES, SLOW_READER_MS};
 use ringway_engine::packet::Format;
-use ringway_engine::packet::schema::{Resync, Sent, ServerPacket};
+use ringway_engine::packet::schema::{Resync, ServerPacket};
 use smallvec::SmallVec;
 
 use super::{Keys, Shard};
@@ -42,7 +42,8 @@ impl Shard {
             .collect();
         senders.sort_unstable();
         senders.dedup();
-        let audience = self.audience(&delivery.conv);
+        let mut audience = std::mem::take(&mut self.shown_to);
+        self.audience(&delivery.conv, &mut audience);
         // Once for all devices: a large group is shown thousands of times.
         let showing = Showing { delivery, hash: delivery.conv.stable_hash(), at_us: clock::unix_us() };
         // First, so that what they say next is there when a large room has been told.
@@ -54,21 +55,18 @@ impl Shard {
                 self.show_to(*key, &showing, true);
             }
         }
+        audience.clear();
+        self.shown_to = audience;
     }
 
     /// The connections here whose devices are in a conversation.
-    fn audience(&self, conv: &ConversationId) -> SmallVec<[u64; 8]> {
+    fn audience(&self, conv: &ConversationId, keys: &mut Vec<u64>) {
+        let of = |uid: &str| self.users.get(uid).into_iter().flatten().copied();
         match conv.kind() {
-            ConversationKind::Group(_) => {
-                self.groups.get(conv).map(|keys| keys.iter().copied().collect()).unwrap_or_default()
-            }
-            ConversationKind::System(uid) => {
-                self.users.get(uid).map(|keys| keys.iter().copied().collect()).unwrap_or_default()
-            }
-            ConversationKind::P2p(low, high) => {
-                let of = |uid: &str| self.users.get(uid).into_iter().flatten().copied();
-                if low == high { of(low).collect() } else { of(low).chain(of(high)).collect() }
-            }
+            ConversationKind::Group(_) => keys.extend(self.groups.get(conv).into_iter().flatten()),
+            ConversationKind::System(uid) => keys.extend(of(uid)),
+            ConversationKind::P2p(low, high) if low == high => keys.extend(of(low)),
+            ConversationKind::P2p(low, high) => keys.extend(of(low).chain(of(high))),
         }
     }
 
@@ -143,16 +141,13 @@ impl Shard {
     }
 
     fn answer_sent(&mut self, key: u64, showing: &Showing<'_>, item: &DeliveryItem, origin: &Origin) {
-        let sent = Sent {
-            conv: showing.delivery.conv.as_str().to_owned(),
-            msg_id: item.msg_id,
-            epoch: item.epoch,
-            seq: item.seq,
-            ts: item.ts_ms,
-        };
         self.note_shown(Station::Sent, showing, item, key);
         self.metrics.stages.sent.record_since(origin.taken_us, showing.at_us);
-        self.answer(key, &ServerPacket { id: origin.command, sent: Some(sent), ..ServerPacket::default() });
+        self.answered(key);
+        if let Some(format) = self.format_of(key) {
+            let frame = self.frames.sent(format, origin.command, showing.delivery.conv.as_str(), item);
+            self.queue(key, frame);
+        }
     }
 
     pub(super) fn tell_resync(&mut self, key: u64, conv: &ConversationId) {
@@ -164,7 +159,9 @@ impl Shard {
 
     /// A batch could not be handed to this shard: its devices read the store instead.
     pub(super) fn handle_missed(&mut self, conv: &ConversationId, epoch: u64, first: u64, head: u64) {
-        for key in self.audience(conv) {
+        let mut audience = std::mem::take(&mut self.shown_to);
+        self.audience(conv, &mut audience);
+        for key in audience.drain(..) {
             if let Some(connection) = self.connection(key) {
                 if connection.device.handle_missed(conv, epoch, first, head) {
                     self.tell_resync(key, conv);
@@ -172,19 +169,21 @@ impl Shard {
                 self.pump_backlog(key);
             }
         }
+        self.shown_to = audience;
     }
 
     /// Shows a push that is never stored. A device that does not read gets none.
     pub(super) fn show_transient(&mut self, push: &Transient) {
-        let keys: SmallVec<[u64; 8]> = match &push.to {
-            TransientTo::Group(conv) => self.audience(conv),
+        let mut keys = std::mem::take(&mut self.shown_to);
+        match &push.to {
+            TransientTo::Group(conv) => self.audience(conv, &mut keys),
             TransientTo::Users(uids) => {
                 let mut uids: SmallVec<[_; 2]> = uids.iter().collect();
                 uids.dedup();
-                uids.iter().flat_map(|uid| self.users.get(*uid).into_iter().flatten().copied()).collect()
+                keys.extend(uids.iter().flat_map(|uid| self.users.get(*uid).into_iter().flatten().copied()));
             }
-        };
-        for key in keys {
+        }
+        for key in keys.drain(..) {
             if push.except == Some(self.reference(key)) {
                 continue;
             }
@@ -196,8 +195,12 @@ impl Shard {
                 Format::Json => push.json.clone(),
                 Format::Protobuf => push.protobuf.clone(),
             };
+            if frame.is_empty() {
+                continue;
+            }
             self.metrics.counters.transients.add(1);
             self.queue(key, frame);
         }
+        self.shown_to = keys;
     }
 }

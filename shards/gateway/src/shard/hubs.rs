@@ -43,7 +43,7 @@ impl Shard {
             message.origin.taken_us = now_us;
         }
         let conv = message.conv.clone();
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.hub_effects);
         let home = self.hubs.entry_ref(&conv).or_insert_with(|| {
             self.metrics.counters.hubs.add(1);
             Home::new(conv.clone(), now_ms)
@@ -54,8 +54,8 @@ impl Shard {
     }
 
     pub(super) fn handle_permission(&mut self, conv: &ConversationId, uid: &Uid, permission: Option<Permission>) {
-        let mut effects = Vec::new();
         let Some(home) = self.hubs.get_mut(conv) else { return };
+        let mut effects = std::mem::take(&mut self.hub_effects);
         home.hub.handle_permission(uid, permission, clock::unix_ms(), &mut self.ids, &mut effects);
         note_due(home, conv, &mut self.due);
         self.carry_out_hub(conv, Audience::default(), effects);
@@ -64,13 +64,16 @@ impl Shard {
     /// Commits what came together. What is left of a batch that was just delivered waits until that one is on its way:
     /// in a large room this takes long, and what its senders say next comes meanwhile.
     pub(super) fn commit_due(&mut self) {
-        for conv in std::mem::take(&mut self.due) {
+        let mut due = std::mem::take(&mut self.due);
+        for conv in due.drain(..) {
             let Some(home) = self.hubs.get_mut(&conv) else { continue };
             home.due = false;
-            let mut effects = Vec::new();
+            let mut effects = std::mem::take(&mut self.hub_effects);
             home.hub.commit(&mut effects);
             self.carry_out_hub(&conv, Audience::default(), effects);
         }
+        due.append(&mut self.due);
+        self.due = due;
     }
 
     pub(super) fn handle_committed(
@@ -81,9 +84,9 @@ impl Shard {
         at: Instant,
     ) {
         self.metrics.stages.commit.record(at.elapsed().as_micros() as u64);
-        let mut effects = Vec::new();
         let Some(home) = self.hubs.get_mut(conv) else { return };
-        home.hub.handle_committed(result, audience.formats, clock::unix_ms(), &mut effects);
+        let mut effects = std::mem::take(&mut self.hub_effects);
+        home.hub.handle_committed(result, audience.formats, clock::unix_ms(), &mut self.frames, &mut effects);
         note_due(home, conv, &mut self.due_after);
         self.carry_out_hub(conv, audience, effects);
     }
@@ -105,7 +108,7 @@ impl Shard {
             self.metrics.counters.hubs.add(1);
             Home::new(conv.clone(), now_ms)
         });
-        let delivery = home.hub.handle_arrived(messages, audience.formats, now_ms);
+        let delivery = home.hub.handle_arrived(messages, audience.formats, now_ms, &mut self.frames);
         let hash = conv.stable_hash();
         for item in &delivery.items {
             self.note(Station::Arrived, item.msg_id, hash, item.seq, 0);
@@ -149,9 +152,9 @@ impl Shard {
         }
     }
 
-    fn carry_out_hub(&mut self, conv: &ConversationId, audience: Audience, effects: Vec<HubEffect>) {
+    fn carry_out_hub(&mut self, conv: &ConversationId, audience: Audience, mut effects: Vec<HubEffect>) {
         let home = self.index;
-        for effect in effects {
+        for effect in effects.drain(..) {
             match effect {
                 HubEffect::AskPermission(uid) => {
                     self.uplink.push(ToUplink::Permission { home, conv: conv.clone(), uid });
@@ -171,6 +174,7 @@ impl Shard {
                 HubEffect::Deliver(delivery) => self.put_in_order(delivery, audience),
             }
         }
+        self.hub_effects = effects;
     }
 
     /// Tells a command that it failed, wherever it came from.

@@ -6,6 +6,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
+use ringway_engine::effect::SessionEffect;
 use ringway_engine::errors::CloseCode;
 use ringway_engine::limits::{DELIVERY_QUEUED_BYTES_MAX, HANDSHAKE_BYTES_MAX};
 use ringway_engine::packet::{self, Format, NotTheProtocol};
@@ -15,7 +16,7 @@ use ringway_ring::proxy;
 use ringway_ring::socket::Handler;
 
 use super::connection::{Opening, Phase};
-use super::{Shard, Shared};
+use super::{Shard, Shared, find};
 use crate::clock;
 
 /// How a connection goes on after bytes were taken.
@@ -45,7 +46,7 @@ impl Handler for Intake {
 }
 
 impl Shard {
-    fn handle_received(&mut self, key: u64, bytes: &mut [u8]) {
+    pub(super) fn handle_received(&mut self, key: u64, bytes: &mut [u8]) {
         self.metrics.counters.reads.add(1);
         self.metrics.counters.bytes_in.add(bytes.len() as u64);
         let Some(connection) = self.connection(key) else { return };
@@ -254,17 +255,18 @@ impl Shard {
     }
 
     fn handle_payload(&mut self, key: u64, payload: &[u8]) {
-        let mut effects = std::mem::take(&mut self.effects);
+        let mut effects: Vec<SessionEffect<'_>> = std::mem::take(&mut self.effects);
         let mut commands = 0;
-        let Some(connection) = self.connection(key) else { return };
+        let Some(connection) = find(&mut self.connections, key) else { return };
         let (format, session) = (connection.format, &mut connection.session);
-        let decoded = packet::decode_commands(format, payload, &mut |request| {
+        let decoded = packet::read_commands(format, payload, &mut |request| {
             commands += 1;
-            session.handle_request(request, &mut effects);
+            session.handle_request(request, &mut self.names, &mut effects);
         });
         self.metrics.counters.commands.add(commands);
         self.carry_out(key, &mut effects);
-        self.effects = effects;
+        // Nothing of the payload is left in it; collecting in place keeps its room.
+        self.effects = effects.into_iter().map_while(|_| None).collect();
         if let Err(NotTheProtocol { .. }) = decoded {
             self.close(key, CloseCode::NotTheProtocol);
         }

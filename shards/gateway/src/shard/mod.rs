@@ -18,6 +18,8 @@
 //! they end and when there is room again. `remove` is called at the end, and the shard's end drops them all.
 
 mod accept;
+#[cfg(test)]
+mod allocations_tests;
 mod backlog;
 mod commands;
 mod connection;
@@ -39,8 +41,10 @@ use std::task::Waker;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ringway_engine::delivery::Place;
-use ringway_engine::effect::SessionEffect;
+use ringway_engine::effect::{HubEffect, SessionEffect};
 use ringway_engine::ids::{ConversationId, Uid};
+use ringway_engine::names::Names;
+use ringway_engine::packet::Frames;
 use ringway_engine::snowflake::Snowflake;
 use ringway_engine::timer::Wheel;
 use ringway_hops::Hops;
@@ -82,6 +86,13 @@ pub(crate) struct ShardParts {
     pub(crate) metrics: Arc<ShardMetrics>,
 }
 
+/// What a shard's tasks listen on.
+struct Doors {
+    listener: TcpListener,
+    echo: Option<TcpListener>,
+    inbox: Inbox<ToShard>,
+}
+
 type Keys = SmallVec<[u64; 2]>;
 
 /// The shard's state; methods are spread over the files of this folder.
@@ -121,7 +132,12 @@ pub(crate) struct Shard {
     stalled: Vec<u64>,
     wheel: Wheel<u64>,
     flusher: Option<Waker>,
-    effects: Vec<SessionEffect>,
+    effects: Vec<SessionEffect<'static>>,
+    hub_effects: Vec<HubEffect>,
+    /// Whom a batch is shown to.
+    shown_to: Vec<u64>,
+    names: Names,
+    frames: Frames,
     trace: TraceRing,
     /// Pushes whose acknowledgement is waited for, to time it.
     watch: Watch,
@@ -141,44 +157,8 @@ pub(crate) type Shared = Rc<RefCell<Shard>>;
 
 /// Runs a shard until it is drained, or until the other threads are gone.
 pub(crate) async fn run(parts: ShardParts) {
-    let ShardParts { listener, echo, inbox, .. } = parts;
-    let proxy_protocol = parts.proxy_protocol;
-    let shard = Shard {
-        index: parts.index,
-        shards: parts.shards,
-        connections: Slab::new(),
-        generation: 0,
-        users: HashMap::default(),
-        groups: HashMap::default(),
-        addresses: HashMap::default(),
-        hubs: HashMap::default(),
-        due: Vec::new(),
-        due_after: Vec::new(),
-        ids: Snowflake::new(parts.id_node, parts.id_floor),
-        owed: parts.peers.iter().map(|_| HashMap::default()).collect(),
-        peers: parts.peers.into_iter().map(|peer| peer.map(Outbox::new)).collect(),
-        uplink: Outbox::new(parts.uplink),
-        own: VecDeque::new(),
-        dirty: Vec::new(),
-        unparked: Vec::new(),
-        held: HashMap::default(),
-        acked: VecDeque::new(),
-        stalled: Vec::new(),
-        wheel: Wheel::new(TICK_MS, clock::steady_ms()),
-        flusher: None,
-        effects: Vec::new(),
-        trace: TraceRing::new(parts.hops.as_ref()),
-        watch: Watch::new(),
-        proxy_protocol,
-        reorder_wait_ms: parts.reorder_wait_ms,
-        holding: Vec::new(),
-        live: parts.live,
-        metrics: parts.metrics,
-        draining_ms: None,
-        accept_waker: None,
-        finished: false,
-        finish_waker: None,
-    };
+    let (shard, doors) = Shard::new(parts);
+    let Doors { listener, echo, inbox } = doors;
     let shared = Rc::new(RefCell::new(shard));
     let handler = runtime::add_handler(Rc::new(intake::Intake(Rc::clone(&shared))));
     runtime::spawn_local(accept::run(Rc::clone(&shared), listener, handler));
@@ -200,9 +180,55 @@ pub(crate) async fn run(parts: ShardParts) {
 }
 
 impl Shard {
+    /// The state of a shard that has no connection yet, and where others come in.
+    fn new(parts: ShardParts) -> (Self, Doors) {
+        let doors = Doors { listener: parts.listener, echo: parts.echo, inbox: parts.inbox };
+        let shard = Self {
+            index: parts.index,
+            shards: parts.shards,
+            connections: Slab::new(),
+            generation: 0,
+            users: HashMap::default(),
+            groups: HashMap::default(),
+            addresses: HashMap::default(),
+            hubs: HashMap::default(),
+            due: Vec::new(),
+            due_after: Vec::new(),
+            ids: Snowflake::new(parts.id_node, parts.id_floor),
+            owed: parts.peers.iter().map(|_| HashMap::default()).collect(),
+            peers: parts.peers.into_iter().map(|peer| peer.map(Outbox::new)).collect(),
+            uplink: Outbox::new(parts.uplink),
+            own: VecDeque::new(),
+            dirty: Vec::new(),
+            unparked: Vec::new(),
+            held: HashMap::default(),
+            acked: VecDeque::new(),
+            stalled: Vec::new(),
+            wheel: Wheel::new(TICK_MS, clock::steady_ms()),
+            flusher: None,
+            effects: Vec::new(),
+            hub_effects: Vec::new(),
+            shown_to: Vec::new(),
+            names: Names::default(),
+            frames: Frames::default(),
+            trace: TraceRing::new(parts.hops.as_ref()),
+            watch: Watch::new(),
+            proxy_protocol: parts.proxy_protocol,
+            reorder_wait_ms: parts.reorder_wait_ms,
+            holding: Vec::new(),
+            live: parts.live,
+            metrics: parts.metrics,
+            draining_ms: None,
+            accept_waker: None,
+            finished: false,
+            finish_waker: None,
+        };
+        (shard, doors)
+    }
+
     /// The connection under a key, if it is still the one that the key was made for.
     fn connection(&mut self, key: u64) -> Option<&mut Connection> {
-        self.connections.get_mut(key as u32 as usize).filter(|found| found.generation == (key >> 32) as u32)
+        find(&mut self.connections, key)
     }
 
     fn reference(&self, key: u64) -> ConnectionRef {
@@ -233,7 +259,7 @@ impl Shard {
     fn attach(&mut self, key: u64, groups: Vec<ConversationId>) {
         let Some(connection) = self.connection(key) else { return };
         let Some(identity) = connection.session.identity() else { return };
-        let uid = identity.uid.clone();
+        let (uid, format) = (identity.uid.clone(), connection.format);
         connection.owner = Some((uid.clone(), identity.device.clone()));
         connection.groups.clone_from(&groups);
         connection.device.hold();
@@ -242,13 +268,15 @@ impl Shard {
         }
         self.users.entry(uid).or_default().push(key);
         self.metrics.counters.sessions.add(1);
+        self.live.readers_of(format).fetch_add(1, Ordering::Relaxed);
     }
 
     fn detach(&mut self, key: u64) {
         self.flush_acks_of(key);
         let Some(connection) = self.connection(key) else { return };
-        let groups = std::mem::take(&mut connection.groups);
+        let (groups, format) = (std::mem::take(&mut connection.groups), connection.format);
         let Some((uid, _)) = connection.owner.take() else { return };
+        self.live.readers_of(format).fetch_sub(1, Ordering::Relaxed);
         for group in groups {
             self.leave_group(&group, key);
         }
@@ -294,4 +322,9 @@ impl Shard {
             waker.wake();
         }
     }
+}
+
+/// The connection under a key, for who needs other parts of the shard beside it.
+fn find(connections: &mut Slab<Connection>, key: u64) -> Option<&mut Connection> {
+    connections.get_mut(key as u32 as usize).filter(|found| found.generation == (key >> 32) as u32)
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ringway_engine::effect::SessionEffect;
 use ringway_engine::errors::CloseCode;
 use ringway_engine::limits::{DELIVERY_QUEUED_BYTES_MAX, DELIVERY_RESERVE_BYTES};
-use ringway_engine::packet;
+use ringway_engine::packet::Format;
 use ringway_engine::packet::schema::ServerPacket;
 use ringway_ring::runtime;
 
@@ -22,6 +22,7 @@ const LINGER_MS: u64 = 2_000;
 
 /// Sends what the turn produced and wakes the other threads once.
 pub(super) async fn run_flusher(shared: Shared) {
+    let mut due_after = Vec::new();
     loop {
         std::future::poll_fn(|context| {
             let mut shard = shared.borrow_mut();
@@ -35,14 +36,11 @@ pub(super) async fn run_flusher(shared: Shared) {
             std::task::Poll::Pending
         })
         .await;
-        let (room, over, mut due_after) = {
+        let (room, over) = {
             let mut shard = shared.borrow_mut();
-            shard.commit_due();
-            let room = shard.flush_mail();
-            shard.send_dirty();
-            shard.settle();
-            let due_after = std::mem::take(&mut shard.due_after);
-            (room, shard.dirty.is_empty() && due_after.is_empty(), due_after)
+            let room = shard.end_turn();
+            std::mem::swap(&mut shard.due_after, &mut due_after);
+            (room, shard.dirty.is_empty() && due_after.is_empty())
         };
         if !room {
             // A peer's ring is full: it works on it; look again soon.
@@ -66,8 +64,17 @@ impl Shard {
         self.uplink.has_unflushed() || self.peers.iter().flatten().any(super::Outbox::has_unflushed)
     }
 
+    /// Hands over what the turn produced; false when a mailbox was full.
+    pub(super) fn end_turn(&mut self) -> bool {
+        self.commit_due();
+        let room = self.flush_mail();
+        self.send_dirty();
+        self.settle();
+        room
+    }
+
     /// Hands mail over; false when a ring was full.
-    fn flush_mail(&mut self) -> bool {
+    pub(super) fn flush_mail(&mut self) -> bool {
         self.pay_owed();
         let mut room = self.uplink.flush();
         for peer in self.peers.iter_mut().flatten() {
@@ -77,15 +84,11 @@ impl Shard {
     }
 
     /// Hands the ring one buffer for each connection that has something to send and nothing on its way.
-    fn send_dirty(&mut self) {
+    pub(super) fn send_dirty(&mut self) {
         let now_ms = clock::steady_ms();
         let mut dirty = std::mem::take(&mut self.dirty);
-        for key in dirty.drain(..) {
-            if self.send_next(key, now_ms) {
-                self.dirty.push(key);
-            }
-        }
-        // What was marked meanwhile, and what is to go on, in a list of their own; the room is kept.
+        dirty.retain(|key| self.send_next(*key, now_ms));
+        // What is to go on, and what was marked meanwhile; the room is kept.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
@@ -177,13 +180,18 @@ impl Shard {
 
     /// Queues a packet for one connection.
     pub(super) fn reply(&mut self, key: u64, packet: &ServerPacket) {
-        // Encoding for a connection that takes nothing more would be work for nobody.
-        let connection = self.connection(key).filter(|connection| matches!(connection.phase, Phase::Frames));
-        let Some(format) = connection.map(|connection| connection.format) else { return };
+        let Some(format) = self.format_of(key) else { return };
         if packet.error.is_some() {
             self.metrics.counters.errors.add(1);
         }
-        self.queue(key, packet::encode_frame(format, packet));
+        let frame = self.frames.encode(format, packet);
+        self.queue(key, frame);
+    }
+
+    /// What a connection reads; none if it takes nothing more, and encoding for it would be work for nobody.
+    pub(super) fn format_of(&mut self, key: u64) -> Option<Format> {
+        let connection = self.connection(key).filter(|connection| matches!(connection.phase, Phase::Frames));
+        connection.map(|connection| connection.format)
     }
 
     /// Queues the answer to a command in flight.
@@ -220,7 +228,7 @@ impl Shard {
 
     /// Ends a connection with a close frame; what was queued before it goes out first.
     pub(super) fn close(&mut self, key: u64, code: CloseCode) {
-        let mut effects: Vec<SessionEffect> = Vec::new();
+        let mut effects: Vec<SessionEffect<'_>> = Vec::new();
         let Some(connection) = self.connection(key) else { return };
         connection.session.close(code, &mut effects);
         self.carry_out(key, &mut effects);

@@ -4,11 +4,13 @@ use std::sync::atomic::Ordering;
 
 use ringway_engine::effect::SessionEffect;
 use ringway_engine::errors::CloseCode;
-use ringway_engine::ids::{ConversationKind, Uid};
+use ringway_engine::ids::ConversationKind;
 use ringway_engine::limits::SLOW_READER_MS;
-use ringway_engine::packet::schema::{Receipt, Reconnect, ServerPacket};
+use ringway_engine::packet::Frames;
+use ringway_engine::packet::schema::{Reconnect, ServerPacket};
 use ringway_ring::runtime;
 use ringway_store::ports::CursorUpdate;
+use smallvec::smallvec;
 
 use super::connection::Phase;
 use super::{Shard, Shared};
@@ -44,6 +46,7 @@ pub(super) async fn run(shared: Shared, tick_ms: u64) {
         if now_ms >= swept_ms + SWEEP_MS {
             swept_ms = now_ms;
             shard.sweep_hubs(clock::unix_ms());
+            shard.names.sweep();
         }
         shard.drain_step(now_ms);
         shard.settle();
@@ -93,7 +96,7 @@ impl Shard {
     }
 
     fn fire(&mut self, key: u64, now_ms: u64) {
-        let mut effects: Vec<SessionEffect> = Vec::new();
+        let mut effects: Vec<SessionEffect<'_>> = Vec::new();
         let Some(connection) = self.connection(key).filter(|connection| connection.timer_ms <= now_ms) else { return };
         connection.timer_ms = u64::MAX;
         match connection.phase {
@@ -125,7 +128,7 @@ impl Shard {
     }
 
     /// Hands on what devices acknowledged, of those whose time has come.
-    fn flush_acks(&mut self, now_ms: u64) {
+    pub(super) fn flush_acks(&mut self, now_ms: u64) {
         let mut updates = Vec::new();
         while let Some((_, key)) = self.acked.pop_front_if(|(at_ms, _)| *at_ms <= now_ms) {
             self.take_acks(key, &mut updates);
@@ -149,16 +152,10 @@ impl Shard {
             if let ConversationKind::P2p(low, high) = conv.kind()
                 && low != high
                 && conv.names(uid.as_str())
-                && let Ok(other) = Uid::parse(if uid.as_str() == low { high } else { low })
+                && let Ok(other) = self.names.user(if uid.as_str() == low { high } else { low })
             {
-                let receipt = Receipt {
-                    conv: conv.as_str().to_owned(),
-                    kind: "delivered".to_owned(),
-                    uid: uid.as_str().to_owned(),
-                    seq,
-                };
-                let packet = ServerPacket { receipt: Some(receipt), ..ServerPacket::default() };
-                self.broadcast(Some(key), TransientTo::Users(vec![other]), &packet);
+                let receipt = |frames: &mut Frames, format| frames.delivered(format, conv.as_str(), uid.as_str(), seq);
+                self.broadcast(Some(key), TransientTo::Users(smallvec![other]), receipt);
             }
             updates.push(CursorUpdate { uid: uid.clone(), device: device.clone(), conv, epoch, seq });
         }
@@ -214,7 +211,7 @@ impl Shard {
         }
     }
 
-    fn keys(&self) -> Vec<u64> {
+    pub(super) fn keys(&self) -> Vec<u64> {
         self.connections.iter().map(|(slot, found)| (u64::from(found.generation) << 32) | slot as u64).collect()
     }
 

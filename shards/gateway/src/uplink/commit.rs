@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringway_engine::conversation::Number;
-use ringway_engine::effect::BatchEntry;
+use ringway_engine::effect::Batch;
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::event::{MessageEvent, encode_message};
 use ringway_engine::ids::ConversationId;
@@ -35,7 +35,7 @@ const ENVELOPE_BYTES: usize = 512;
 pub(super) struct Commit {
     pub(super) home: u16,
     pub(super) conv: ConversationId,
-    pub(super) entries: Vec<BatchEntry>,
+    pub(super) entries: Batch,
     pub(super) at: Instant,
 }
 
@@ -52,7 +52,7 @@ impl Commit {
 /// A batch with its numbers.
 pub(super) struct Numbers {
     pub(super) conv: ConversationId,
-    pub(super) entries: Vec<BatchEntry>,
+    pub(super) entries: Batch,
     pub(super) numbers: Vec<Number>,
 }
 

@@ -13,6 +13,7 @@ use ringway_engine::limits::{PAGE_MESSAGES_MAX, UNARCHIVED_BYTES_MAX};
 use ringway_engine::packet::schema::{Receipt, ServerPacket};
 use ringway_engine::packet::{self, Format};
 use ringway_store::ports::{AppendError, DirectoryError, NewRecord, Page, PageFrom, StoreError};
+use smallvec::smallvec;
 
 use super::Uplink;
 use crate::clock;
@@ -194,7 +195,7 @@ impl Uplink {
             ConversationKind::P2p(low, high) => {
                 TransientTo::Users([low, high].iter().filter_map(|uid| Uid::parse(uid).ok()).collect())
             }
-            ConversationKind::System(_) => TransientTo::Users(vec![uid.clone()]),
+            ConversationKind::System(_) => TransientTo::Users(smallvec![uid.clone()]),
         };
         let push = Arc::new(Transient {
             to,
