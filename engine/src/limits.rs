@@ -97,7 +97,7 @@ pub const ACKS_GATHERED_MAX: usize = 256;
 pub const READS_INFLIGHT_MAX: usize = 2;
 /// Typing in groups that one session may send a second, because each may go to thousands; more is dropped,
 /// as its contract allows.
-pub const GROUP_TYPING_PER_SECOND_MAX: u32 = 100;
+pub const GROUP_TYPING_PER_SECOND_MAX: u16 = 100;
 /// Body bytes that the uplink hands to the log in one append; a turn's surplus is another append.
 pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Acknowledgements of a device are gathered for this long before they are handed to the shared state, and

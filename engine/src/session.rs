@@ -14,6 +14,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::effect::{Origin, ReadFrom, SessionEffect, Submission};
 use crate::errors::{CloseCode, ErrorCode};
@@ -33,16 +34,14 @@ pub struct Identity {
     pub uid: Uid,
     /// The device.
     pub device: DeviceId,
-    /// Unix milliseconds at which the token ends.
-    pub expires_ms: u64,
 }
 
 #[derive(Debug)]
 enum State {
     Greeting,
     Opening,
-    Attaching(Box<Identity>),
-    Active(Box<Identity>),
+    Attaching(Arc<Identity>),
+    Active(Arc<Identity>),
     Closed,
 }
 
@@ -52,24 +51,35 @@ pub struct Session {
     state: State,
     shard: u16,
     connection: u64,
-    opened_ms: u64,
+    /// The end that no sign of life puts off: of the time to connect, then of the token.
+    ends_ms: u64,
     received_ms: u64,
     pinged: bool,
-    connect_id: u64,
     /// Commands handed on that wait for an answer.
-    inflight: usize,
+    inflight: u32,
     /// Reads among them.
-    reading: usize,
+    reading: u8,
+    /// Typing in groups taken in the second beside it, which counts from the epoch and may wrap.
+    transients: u16,
+    transients_s: u32,
     /// Reads that wait for an earlier one.
-    reads: Later<SessionEffect<'static>>,
-    /// Typing in groups taken in the second that began at the time beside them.
-    transients: (u32, u64),
-    /// Commands that came behind `connect` and wait for its answer.
-    waiting: Later<Result<(u64, Request), Refusal>>,
+    reads: Later,
+    /// What is kept from `connect` to its answer.
+    connecting: Option<Box<Connecting>>,
 }
 
 /// A queue that is nearly always empty, and then takes a word.
-type Later<T> = Option<Box<VecDeque<T>>>;
+type Later = Option<Box<VecDeque<SessionEffect<'static>>>>;
+
+/// A `connect` on its way.
+#[derive(Debug)]
+struct Connecting {
+    id: u64,
+    /// When the token ends, once that is known.
+    expires_ms: u64,
+    /// Commands that came behind it.
+    waiting: VecDeque<Result<(u64, Request), Refusal>>,
+}
 
 type Effects<'p> = Vec<SessionEffect<'p>>;
 
@@ -82,21 +92,21 @@ impl Session {
             state: State::Greeting,
             shard,
             connection,
-            opened_ms: now_ms,
+            ends_ms: now_ms + AUTH_TIMEOUT_MS,
             received_ms: now_ms,
             pinged: false,
-            connect_id: 0,
             inflight: 0,
             reading: 0,
+            transients: 0,
+            transients_s: 0,
             reads: None,
-            transients: (0, 0),
-            waiting: None,
+            connecting: None,
         }
     }
 
     /// Who it belongs to, once accepted.
     #[must_use]
-    pub fn identity(&self) -> Option<&Identity> {
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
         match &self.state {
             State::Attaching(identity) | State::Active(identity) => Some(identity),
             State::Greeting | State::Opening | State::Closed => None,
@@ -109,20 +119,27 @@ impl Session {
         matches!(self.state, State::Active(_))
     }
 
-    fn waiting(&self) -> usize {
-        self.waiting.as_ref().map_or(0, |waiting| waiting.len())
+    /// Unix milliseconds at which the token ends, once accepted.
+    #[must_use]
+    pub fn expires_ms(&self) -> u64 {
+        self.connecting.as_ref().map_or(self.ends_ms, |connecting| connecting.expires_ms)
+    }
+
+    /// Commands that have no answer.
+    fn unanswered(&self) -> usize {
+        self.inflight as usize + self.connecting.as_ref().map_or(0, |connecting| connecting.waiting.len())
     }
 
     /// Whether the connection is not to be read until something was answered.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.inflight + self.waiting() >= COMMANDS_INFLIGHT_MAX
+        self.unanswered() >= COMMANDS_INFLIGHT_MAX
     }
 
     /// Whether commands wait for an answer.
     #[must_use]
     pub fn has_inflight(&self) -> bool {
-        self.inflight + self.waiting() > 0
+        self.unanswered() > 0
     }
 
     /// Bytes came: the peer lives.
@@ -146,8 +163,9 @@ impl Session {
             }
             (State::Greeting, Err(refusal)) => out.push(reply(refusal_packet(refusal))),
             (State::Opening | State::Attaching(_), request) => {
-                let kept = request.map(|(id, asked)| (id, asked.into_owned()));
-                self.waiting.get_or_insert_default().push_back(kept);
+                if let Some(connecting) = &mut self.connecting {
+                    connecting.waiting.push_back(request.map(|(id, asked)| (id, asked.into_owned())));
+                }
             }
             (State::Active(_), Err(refusal)) => out.push(reply(refusal_packet(refusal))),
             (State::Active(identity), Ok((id, request))) => {
@@ -159,10 +177,12 @@ impl Session {
         }
     }
 
-    /// The token was accepted. The caller now attaches the device to the shard and asks where it stands.
-    pub fn handle_opened(&mut self, identity: Identity) {
-        if matches!(self.state, State::Opening) {
-            self.state = State::Attaching(Box::new(identity));
+    /// The token was accepted, and ends at `expires_ms`. The caller now attaches the device to the shard and asks where
+    /// it stands.
+    pub fn handle_opened(&mut self, identity: Arc<Identity>, expires_ms: u64) {
+        if let (State::Opening, Some(connecting)) = (&self.state, &mut self.connecting) {
+            connecting.expires_ms = expires_ms;
+            self.state = State::Attaching(identity);
         }
     }
 
@@ -172,7 +192,8 @@ impl Session {
         if !matches!(self.state, State::Opening | State::Attaching(_)) {
             return;
         }
-        refuse(self.connect_id, code, "connect refused", out);
+        let id = self.connecting.as_ref().map_or(0, |connecting| connecting.id);
+        refuse(id, code, "connect refused", out);
         self.close(
             match code {
                 ErrorCode::TokenExpired => CloseCode::TokenExpired,
@@ -193,17 +214,19 @@ impl Session {
                 return;
             }
         }
-        connected.id = self.connect_id;
+        let Some(connecting) = self.connecting.take() else { return };
+        self.ends_ms = connecting.expires_ms;
+        connected.id = connecting.id;
         out.push(reply(connected));
-        for request in self.waiting.take().into_iter().flat_map(|waiting| *waiting) {
+        for request in connecting.waiting {
             self.handle_request(request.map(|(id, request)| (id, request.into())), names, out);
         }
     }
 
     /// A newer token was accepted.
     pub fn handle_refreshed(&mut self, expires_ms: u64) {
-        if let State::Active(identity) = &mut self.state {
-            identity.expires_ms = expires_ms;
+        if self.is_active() {
+            self.ends_ms = expires_ms;
         }
     }
 
@@ -229,7 +252,7 @@ impl Session {
     pub fn close(&mut self, code: CloseCode, out: &mut Effects<'_>) {
         if !matches!(self.state, State::Closed) {
             self.state = State::Closed;
-            self.waiting = None;
+            self.connecting = None;
             self.reads = None;
             out.push(SessionEffect::Close(code));
         }
@@ -240,10 +263,10 @@ impl Session {
     pub fn deadline_ms(&self) -> Option<u64> {
         match &self.state {
             State::Closed => None,
-            State::Greeting | State::Opening | State::Attaching(_) => Some(self.opened_ms + AUTH_TIMEOUT_MS),
-            State::Active(identity) => {
+            State::Greeting | State::Opening | State::Attaching(_) => Some(self.ends_ms),
+            State::Active(_) => {
                 let silence = if self.pinged { HEARTBEAT_DEAD_MS } else { HEARTBEAT_MS };
-                Some(identity.expires_ms.min(self.received_ms + silence))
+                Some(self.ends_ms.min(self.received_ms + silence))
             }
         }
     }
@@ -253,11 +276,11 @@ impl Session {
         match &self.state {
             State::Closed => {}
             State::Greeting | State::Opening | State::Attaching(_) => {
-                if self.opened_ms + AUTH_TIMEOUT_MS <= now_ms {
+                if self.ends_ms <= now_ms {
                     self.close(CloseCode::AuthTimeout, out);
                 }
             }
-            State::Active(identity) if identity.expires_ms <= now_ms => self.close(CloseCode::TokenExpired, out),
+            State::Active(_) if self.ends_ms <= now_ms => self.close(CloseCode::TokenExpired, out),
             State::Active(_) if self.received_ms + HEARTBEAT_DEAD_MS <= now_ms => {
                 self.close(CloseCode::HeartbeatTimeout, out);
             }
@@ -279,7 +302,7 @@ impl Session {
             return refuse(id, ErrorCode::TooLarge, "too many resume points, or too long a token", out);
         }
         self.state = State::Opening;
-        self.connect_id = id;
+        self.connecting = Some(Box::new(Connecting { id, expires_ms: 0, waiting: VecDeque::new() }));
         out.push(SessionEffect::Open { connect, device });
     }
 
@@ -360,7 +383,7 @@ impl Session {
     /// asks for many at once is served them one after the other.
     fn read(&mut self, effect: SessionEffect<'static>, out: &mut Effects<'_>) {
         self.inflight += 1;
-        if self.reading < READS_INFLIGHT_MAX {
+        if usize::from(self.reading) < READS_INFLIGHT_MAX {
             self.reading += 1;
             out.push(effect);
         } else {
@@ -370,12 +393,12 @@ impl Session {
 
     /// Whether typing in a group is within the rate; past it, it is dropped.
     fn may_show(&mut self) -> bool {
-        let second = self.received_ms / 1_000;
-        if self.transients.1 != second {
-            self.transients = (0, second);
+        let second = (self.received_ms / 1_000) as u32;
+        if self.transients_s != second {
+            (self.transients, self.transients_s) = (0, second);
         }
-        self.transients.0 += 1;
-        self.transients.0 <= GROUP_TYPING_PER_SECOND_MAX
+        self.transients = self.transients.saturating_add(1);
+        self.transients <= GROUP_TYPING_PER_SECOND_MAX
     }
 
     fn submission(&self, id: u64, send: SendRef<'_>, uid: &Uid, names: &mut Names) -> Result<Submission, Refused> {

@@ -20,7 +20,7 @@ impl Client {
     fn connected() -> Self {
         let mut client = Self::new();
         client.request(1, connect());
-        client.session.handle_opened(identity(u64::MAX));
+        client.session.handle_opened(identity(), u64::MAX);
         client.session.handle_attached(ServerPacket::default(), &mut client.names, &mut client.effects);
         client.effects.clear();
         client
@@ -46,8 +46,8 @@ fn connect() -> Request {
     Request::Connect(Connect { token: "t".into(), device: "phone-1".into(), ..Connect::default() })
 }
 
-fn identity(expires_ms: u64) -> Identity {
-    Identity { uid: Uid::parse("a").unwrap(), device: DeviceId::parse("phone-1").unwrap(), expires_ms }
+fn identity() -> Arc<Identity> {
+    Arc::new(Identity { uid: Uid::parse("a").unwrap(), device: DeviceId::parse("phone-1").unwrap() })
 }
 
 fn send_to(user: &str, group: &str, client_msg_id: &str) -> Request {
@@ -68,7 +68,7 @@ fn commands_behind_connect_are_served_after_it_in_order() {
     client.request(1, connect());
     client.request(2, send_to("b", "", "m-1"));
     client.request(3, Request::Ping);
-    client.session.handle_opened(identity(u64::MAX));
+    client.session.handle_opened(identity(), u64::MAX);
     assert_eq!(client.effects.len(), 1, "only `Open` so far");
     let connected = ServerPacket { connected: Some(Default::default()), ..ServerPacket::default() };
     client.session.handle_attached(connected, &mut client.names, &mut client.effects);
@@ -166,7 +166,7 @@ fn an_expired_token_ends_the_session_unless_it_was_refreshed() {
     for refreshed in [false, true] {
         let mut client = Client::new();
         client.request(1, connect());
-        client.session.handle_opened(identity(T0 + 500));
+        client.session.handle_opened(identity(), T0 + 500);
         client.session.handle_attached(ServerPacket::default(), &mut client.names, &mut client.effects);
         if refreshed {
             client.session.handle_refreshed(T0 + 50_000);

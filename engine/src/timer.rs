@@ -16,8 +16,10 @@ const SLOTS: usize = 1_024;
 /// A wheel of entries keyed by `K`.
 #[derive(Debug)]
 pub struct Wheel<K> {
-    slots: Vec<Vec<(u64, K)>>,
+    /// Each entry with its tick, counted from `first_tick`.
+    slots: Vec<Vec<(u32, K)>>,
     tick_ms: u64,
+    first_tick: u64,
     next_tick: u64,
     len: usize,
 }
@@ -27,14 +29,17 @@ impl<K> Wheel<K> {
     #[must_use]
     pub fn new(tick_ms: u64, now_ms: u64) -> Self {
         let tick_ms = tick_ms.max(1);
-        Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), tick_ms, next_tick: now_ms / tick_ms, len: 0 }
+        let first_tick = now_ms / tick_ms;
+        let slots = (0..SLOTS).map(|_| Vec::new()).collect();
+        Self { slots, tick_ms, first_tick, next_tick: first_tick, len: 0 }
     }
 
     /// Fires `key` at the first poll at or after `at_ms`.
     pub fn schedule(&mut self, at_ms: u64, key: K) {
         let tick = at_ms.div_ceil(self.tick_ms).max(self.next_tick);
         if let Some(slot) = self.slots.get_mut(tick as usize % SLOTS) {
-            slot.push((tick, key));
+            // Thirteen years of the usual tick; what is to fire later than that fires then, and its owner enters it anew.
+            slot.push((u32::try_from(tick - self.first_tick).unwrap_or(u32::MAX), key));
             self.len += 1;
         }
     }
@@ -47,7 +52,8 @@ impl<K> Wheel<K> {
         for tick in first..=now {
             let Some(slot) = self.slots.get_mut(tick as usize % SLOTS) else { continue };
             let before = due.len();
-            due.extend(slot.extract_if(.., |entry| entry.0 <= now).map(|entry| entry.1));
+            let since_first = now - self.first_tick;
+            due.extend(slot.extract_if(.., |entry| u64::from(entry.0) <= since_first).map(|entry| entry.1));
             self.len -= due.len() - before;
             if slot.is_empty() {
                 slot.shrink_to(8);

@@ -31,14 +31,13 @@ pub struct Limits {
     pub pings_per_second_max: u32,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            message_bytes_max: MESSAGE_BYTES_MAX,
-            fragments_max: FRAGMENTS_MAX,
-            pings_per_second_max: PINGS_PER_SECOND_MAX,
-        }
-    }
+impl Limits {
+    /// The bounds of [`limits`](crate::limits).
+    pub const OF_CLIENTS: Self = Self {
+        message_bytes_max: MESSAGE_BYTES_MAX,
+        fragments_max: FRAGMENTS_MAX,
+        pings_per_second_max: PINGS_PER_SECOND_MAX,
+    };
 }
 
 /// What came in whole. Borrowed from the read buffer, or from the decoder if it came in parts.
@@ -66,24 +65,33 @@ type On<'a> = &'a mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>;
 /// close; from then on it takes nothing.
 #[derive(Debug)]
 pub struct Decoder {
-    limits: Limits,
-    /// The start of a header that is not whole yet.
-    head: [u8; HEADER_BYTES_MAX],
-    head_len: u8,
+    limits: &'static Limits,
     closed: bool,
     /// When the pings seen so far are paid for, at the allowed rate (the "theoretical arrival time"
     /// of the generic cell rate algorithm).
     pings_paid_ms: u64,
-    /// The frame whose payload is not whole yet.
-    payload: Option<Box<Payload>>,
-    /// The message that is not whole yet.
-    message: Option<Box<Message>>,
-    /// The payload of a control frame that is not whole yet, at most 125 bytes.
-    control: Control,
+    partial: Option<Box<Partial>>,
 }
 
-/// Takes a word while it is empty.
-type Control = Option<Box<Vec<u8>>>;
+/// What is not whole yet.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The start of a header.
+    head: [u8; HEADER_BYTES_MAX],
+    head_len: u8,
+    /// The frame whose payload is not all there.
+    payload: Option<Payload>,
+    /// The message whose last frame is not all there.
+    message: Option<Message>,
+    /// The payload of a control frame, at most 125 bytes.
+    control: Vec<u8>,
+}
+
+impl Partial {
+    fn is_empty(&self) -> bool {
+        self.head_len == 0 && self.payload.is_none() && self.message.is_none() && self.control.is_empty()
+    }
+}
 
 /// A frame between its header and its last byte.
 #[derive(Debug)]
@@ -114,22 +122,13 @@ impl Decoder {
     /// A decoder with the bounds of [`limits`](crate::limits).
     #[must_use]
     pub fn new() -> Self {
-        Self::with_limits(Limits::default())
+        Self::with_limits(&Limits::OF_CLIENTS)
     }
 
     /// A decoder with other bounds: the conformance echo takes messages of 16 MiB.
     #[must_use]
-    pub fn with_limits(limits: Limits) -> Self {
-        Self {
-            limits,
-            head: [0; HEADER_BYTES_MAX],
-            head_len: 0,
-            closed: false,
-            pings_paid_ms: 0,
-            payload: None,
-            message: None,
-            control: None,
-        }
+    pub fn with_limits(limits: &'static Limits) -> Self {
+        Self { limits, closed: false, pings_paid_ms: 0, partial: None }
     }
 
     /// Takes what a socket read and hands over every message that is whole by now, in order.
@@ -151,31 +150,40 @@ impl Decoder {
         let ended = self.take_frames(input, now_ms, on);
         if !matches!(ended, Ok(ControlFlow::Continue(()))) {
             self.closed = true;
-            self.payload = None;
-            self.message = None;
-            self.control = None;
+            self.partial = None;
         }
+        self.partial.take_if(|partial| partial.is_empty());
         ended.map(drop)
     }
 
-    /// Heap bytes held for what is incomplete; 0 between messages.
+    /// Heap bytes of payloads that are incomplete; 0 between messages.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.control.as_ref().map_or(0, |control| control.capacity())
-            + self.message.as_ref().map_or(0, |message| message.bytes.capacity())
+        self.partial.as_ref().map_or(0, |partial| {
+            partial.control.capacity() + partial.message.as_ref().map_or(0, |message| message.bytes.capacity())
+        })
+    }
+
+    fn partial(&mut self) -> &mut Partial {
+        self.partial.get_or_insert_default()
+    }
+
+    /// The message that is not whole yet.
+    fn message(&mut self) -> Option<&mut Message> {
+        self.partial.as_mut()?.message.as_mut()
     }
 
     fn take_frames(&mut self, mut rest: &mut [u8], now_ms: u64, on: On<'_>) -> Result<ControlFlow<()>, ProtocolError> {
         loop {
-            let mut frame = match self.payload.take() {
-                Some(frame) => *frame,
+            let mut frame = match self.partial.as_mut().and_then(|partial| partial.payload.take()) {
+                Some(frame) => frame,
                 None => match self.take_header(&mut rest)? {
                     Some(header) => self.open(header, now_ms)?,
                     None => return Ok(ControlFlow::Continue(())),
                 },
             };
             if rest.is_empty() && frame.remaining > 0 {
-                self.payload = Some(Box::new(frame));
+                self.partial().payload = Some(frame);
                 return Ok(ControlFlow::Continue(()));
             }
             let (part, after) = rest.split_at_mut(frame.remaining.min(rest.len()));
@@ -197,7 +205,7 @@ impl Decoder {
                 return Ok(flow);
             }
             if !is_last {
-                self.payload = Some(Box::new(frame));
+                self.partial().payload = Some(frame);
                 return Ok(ControlFlow::Continue(()));
             }
         }
@@ -205,28 +213,32 @@ impl Decoder {
 
     /// Takes a header off the start of `rest`. `None`: all of `rest` was kept, it is not whole yet.
     fn take_header(&mut self, rest: &mut &mut [u8]) -> Result<Option<Header>, ProtocolError> {
-        let kept = usize::from(self.head_len);
+        let kept = self.partial.as_ref().map_or(0, |partial| usize::from(partial.head_len));
         if kept == 0
             && let Some((header, size)) = Header::parse(rest)?
         {
             skip(rest, size);
             return Ok(Some(header));
         }
+        if rest.is_empty() {
+            return Ok(None);
+        }
         // Never full here: a whole header would have been taken.
-        let (_, room) = self.head.split_at_mut(kept);
+        let partial = self.partial();
+        let (_, room) = partial.head.split_at_mut(kept);
         let add = room.len().min(rest.len());
         for (to, from) in room.iter_mut().zip(rest.iter()) {
             *to = *from;
         }
-        let (head, _) = self.head.split_at(kept + add);
+        let (head, _) = partial.head.split_at(kept + add);
         match Header::parse(head)? {
             Some((header, size)) => {
-                self.head_len = 0;
+                partial.head_len = 0;
                 skip(rest, size.saturating_sub(kept));
                 Ok(Some(header))
             }
             None => {
-                self.head_len = (kept + add) as u8;
+                partial.head_len = (kept + add) as u8;
                 Ok(None)
             }
         }
@@ -235,17 +247,18 @@ impl Decoder {
     /// The rules that depend on the frames before: order of fragments, sizes, rate of pings. Nothing
     /// is allocated for the length that the header announces.
     fn open(&mut self, header: Header, now_ms: u64) -> Result<Payload, ProtocolError> {
-        match (header.opcode, self.message.as_mut()) {
+        let limits = self.limits;
+        match (header.opcode, self.message()) {
             (Opcode::Continuation, None) => return Err(ProtocolError::ContinuationOfNothing),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::MessageInMessage),
             (Opcode::Continuation, Some(message)) => {
                 message.fragments = message.fragments.saturating_add(1);
-                if message.fragments > self.limits.fragments_max {
+                if message.fragments > limits.fragments_max {
                     return Err(ProtocolError::TooManyFragments);
                 }
-                check_size(message.bytes.len(), header.length, self.limits)?;
+                check_size(message.bytes.len(), header.length, limits)?;
             }
-            (Opcode::Text | Opcode::Binary, None) => check_size(0, header.length, self.limits)?,
+            (Opcode::Text | Opcode::Binary, None) => check_size(0, header.length, limits)?,
             (Opcode::Ping, _) => self.count_ping(now_ms)?,
             (Opcode::Close | Opcode::Pong, _) => {}
         }
@@ -274,17 +287,16 @@ impl Decoder {
         on: On<'_>,
     ) -> Result<ControlFlow<()>, ProtocolError> {
         let is_text = header.opcode == Opcode::Text;
-        if self.message.is_none() && is_whole && header.is_final {
+        if is_whole && header.is_final && self.message().is_none() {
             return Ok(on(if is_text { Incoming::Text(utf8(part)?) } else { Incoming::Binary(part) }));
         }
-        let message = self
-            .message
-            .get_or_insert_with(|| Box::new(Message { is_text, fragments: 1, bytes: Vec::new(), checked: 0 }));
+        let begin = || Message { is_text, fragments: 1, bytes: Vec::new(), checked: 0 };
+        let message = self.partial().message.get_or_insert_with(begin);
         message.add(part)?;
         if !(is_last && header.is_final) {
             return Ok(ControlFlow::Continue(()));
         }
-        match self.message.take() {
+        match self.partial().message.take() {
             // The second look at text that was checked as it came is what safe code pays for a `str`.
             Some(message) if message.is_text => Ok(on(Incoming::Text(utf8(&message.bytes)?))),
             Some(message) => Ok(on(Incoming::Binary(&message.bytes))),
@@ -303,11 +315,11 @@ impl Decoder {
         if is_first && is_last {
             return hand_over_control(opcode, part, on);
         }
-        self.control.get_or_insert_default().extend_from_slice(part);
+        self.partial().control.extend_from_slice(part);
         if !is_last {
             return Ok(ControlFlow::Continue(()));
         }
-        let payload = self.control.take().unwrap_or_default();
+        let payload = std::mem::take(&mut self.partial().control);
         hand_over_control(opcode, &payload, on)
     }
 }
@@ -336,7 +348,7 @@ fn skip(rest: &mut &mut [u8], count: usize) {
     *rest = after;
 }
 
-fn check_size(received: usize, more: u64, limits: Limits) -> Result<(), ProtocolError> {
+fn check_size(received: usize, more: u64, limits: &Limits) -> Result<(), ProtocolError> {
     let room = limits.message_bytes_max.saturating_sub(received);
     if more > room as u64 { Err(ProtocolError::MessageTooBig) } else { Ok(()) }
 }

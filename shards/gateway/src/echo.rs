@@ -20,7 +20,7 @@ use ringway_ring::runtime;
 use ringway_ring::socket::{Accepted, Chunk, Handler, HandlerId, Socket};
 
 /// Largest message, fragments and pings that a suite sends.
-const LIMITS: Limits =
+static LIMITS: Limits =
     Limits { message_bytes_max: 64 * 1024 * 1024, fragments_max: u32::MAX, pings_per_second_max: u32::MAX };
 /// How long the peer has to end a closed connection.
 const LINGER_MS: u64 = 1_000;
@@ -61,7 +61,7 @@ impl Echo {
         self.last.set(key);
         match accepted.attach(handler, key) {
             Ok(socket) => {
-                let decoder = Decoder::with_limits(LIMITS);
+                let decoder = Decoder::with_limits(&LIMITS);
                 let upgrade = Some(Vec::new());
                 let connection = Connection { socket, upgrade, decoder, out: Vec::new(), closing: false };
                 self.connections.borrow_mut().insert(key, connection);

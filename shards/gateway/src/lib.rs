@@ -12,6 +12,8 @@ mod counter;
 mod echo;
 mod exported;
 mod gateway;
+mod groups;
+mod index;
 mod latency;
 mod live;
 mod mail;
@@ -19,6 +21,7 @@ mod metrics;
 mod outbox;
 mod shard;
 mod stages;
+mod table;
 mod trace;
 mod uplink;
 

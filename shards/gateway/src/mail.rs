@@ -24,6 +24,7 @@ use ringway_store::ports::{CursorUpdate, Page};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use crate::groups::Groups;
 use crate::trace::Hop;
 
 /// A connection of one shard, as others name it.
@@ -102,11 +103,12 @@ pub(crate) enum TransientTo {
     Group(ConversationId),
 }
 
-/// To a shard.
+/// To a shard. What is large and comes seldom, or from another core at a price anyway, is boxed: a ring of them is
+/// touched from end to end.
 #[derive(Debug)]
 pub(crate) enum ToShard {
     /// The token is good: attach the device to these conversations, then say `Attach`.
-    Opened { connection: u64, identity: Identity, groups: Vec<ConversationId> },
+    Opened { connection: u64, identity: Arc<Identity>, expires_ms: u64, groups: Groups },
     /// The `connect` is refused.
     Refused { connection: u64, code: ErrorCode },
     /// Where the device stands.
@@ -118,7 +120,7 @@ pub(crate) enum ToShard {
     /// Answer to a command in flight; `read`: it was a page or a list.
     Answer { connection: u64, packet: Box<ServerPacket>, read: bool },
     /// Answer to `Sync`; `complete`: it reached the head, upwards.
-    SyncPage { connection: u64, id: u64, conv: ConversationId, page: Page, complete: bool },
+    SyncPage { connection: u64, id: u64, conv: ConversationId, page: Box<Page>, complete: bool },
     /// Answer to `CatchUp`; `None` when the store could not tell.
     CatchUpPage { connection: u64, conv: ConversationId, page: Option<Page> },
     /// Answer to `Refresh`.
@@ -132,7 +134,7 @@ pub(crate) enum ToShard {
     /// Cached permissions are void.
     PermissionsChanged { conv: ConversationId, uids: Vec<Uid> },
     /// A message for the hub that lives here.
-    Submit(Submission),
+    Submit(Box<Submission>),
     /// A committed batch for the members that live here.
     Deliver(Arc<Delivery>),
     /// A batch of this conversation could not be handed over.

@@ -132,7 +132,7 @@ fn bad_text_is_refused_before_its_message_ends() {
 }
 
 /// Sends pings at the given times and says how many were taken before the flood was seen.
-fn pings_taken(limits: Limits, times_ms: impl IntoIterator<Item = u64>) -> (usize, Result<(), ProtocolError>) {
+fn pings_taken(limits: &'static Limits, times_ms: impl IntoIterator<Item = u64>) -> (usize, Result<(), ProtocolError>) {
     let mut decoder = Decoder::with_limits(limits);
     let mut taken = 0;
     for now_ms in times_ms {
@@ -151,12 +151,12 @@ fn pings_taken(limits: Limits, times_ms: impl IntoIterator<Item = u64>) -> (usiz
 fn a_flood_of_pings_is_refused() {
     let flood = Err(ProtocolError::TooManyPings);
     assert_eq!(ProtocolError::TooManyPings.close_code(), 1008);
-    let limits = Limits::default();
+    let limits = &Limits::OF_CLIENTS;
     assert_eq!(pings_taken(limits, [5_000; 20]), (8, flood), "a burst of 8");
     assert_eq!(pings_taken(limits, (0..1_000).map(|i| i * 500)), (1_000, Ok(())), "two a second for ever");
     assert_eq!(pings_taken(limits, (0..1_000).map(|i| i * 400)).1, flood, "2.5 a second in the end");
     let rested = [0; 8].into_iter().chain([4_000; 8]).chain([4_000]);
     assert_eq!(pings_taken(limits, rested), (16, flood), "the burst comes back with rest");
-    let raised = Limits { pings_per_second_max: u32::MAX, ..limits };
-    assert_eq!(pings_taken(raised, [0; 500]), (500, Ok(())), "no bound above 1,000 a second");
+    static RAISED: Limits = Limits { pings_per_second_max: u32::MAX, ..Limits::OF_CLIENTS };
+    assert_eq!(pings_taken(&RAISED, [0; 500]), (500, Ok(())), "no bound above 1,000 a second");
 }

@@ -119,11 +119,11 @@ fn an_idle_decoder_holds_no_heap_memory() {
 #[test]
 fn a_message_of_16_mib_in_tiny_pieces_stays_linear() {
     // With anything quadratic in it, this would take minutes: a quarter of a million pieces each way.
-    let limits = Limits { message_bytes_max: 16 << 20, fragments_max: u32::MAX, ..Limits::default() };
+    static LIMITS: Limits = Limits { message_bytes_max: 16 << 20, fragments_max: u32::MAX, ..Limits::OF_CLIENTS };
     let body = "消息ab".repeat((16 << 20) / 8);
     let frame = last(Opcode::Text, body.as_bytes());
     let cuts: Vec<usize> = (64..frame.len()).step_by(64).collect();
-    let (seen, result) = feed_in_parts(&mut Decoder::with_limits(limits), &frame, &cuts);
+    let (seen, result) = feed_in_parts(&mut Decoder::with_limits(&LIMITS), &frame, &cuts);
     assert_eq!(result, Ok(()));
     assert!(seen == [text(&body)]);
 
@@ -133,7 +133,7 @@ fn a_message_of_16_mib_in_tiny_pieces_stays_linear() {
     }
     stream.extend_from_slice(&last(Opcode::Continuation, b""));
     let cuts: Vec<usize> = (1_000..stream.len()).step_by(1_000).collect();
-    let (seen, result) = feed_in_parts(&mut Decoder::with_limits(limits), &stream, &cuts);
+    let (seen, result) = feed_in_parts(&mut Decoder::with_limits(&LIMITS), &stream, &cuts);
     assert_eq!(result, Ok(()));
     assert!(seen == [text(&body)]);
 }

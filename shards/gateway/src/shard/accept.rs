@@ -11,7 +11,7 @@ use ringway_ring::runtime;
 use ringway_ring::socket::{Accepted, HandlerId};
 use ringway_ring::tls::TlsStream;
 
-use super::connection::{Connection, Phase};
+use super::connection::{self, Connection, Phase};
 use super::{Shard, Shared};
 use crate::clock;
 
@@ -71,7 +71,7 @@ impl Shard {
             self.metrics.counters.refused.add(1);
             return accepted.refuse(&answer);
         }
-        let phase = if self.proxy_protocol && trusted { Phase::Proxy(Vec::new()) } else { Phase::Upgrade(Vec::new()) };
+        let phase = if self.proxy_protocol && trusted { Phase::Proxy(None) } else { Phase::Upgrade(None) };
         let tls = match self.live.tls().map(|config| TlsStream::new(&config)) {
             None => None,
             Some(Ok(stream)) => Some(Box::new(stream)),
@@ -79,8 +79,7 @@ impl Shard {
         };
         self.generation = self.generation.wrapping_add(1);
         let (index, generation) = (self.index, self.generation);
-        let entry = self.connections.vacant_entry();
-        let key = (u64::from(generation) << 32) | entry.key() as u64;
+        let key = connection::key(generation, self.connections.next_slot());
         let socket = match accepted.attach(handler, key) {
             Ok(socket) => socket,
             Err(error) => {
@@ -91,7 +90,7 @@ impl Shard {
         let mut connection = Connection::new(generation, socket, Session::new(index, key, now_ms), peer, phase);
         connection.tls = tls;
         connection.behind_balancer = trusted;
-        entry.insert(connection);
+        self.connections.insert(connection);
         self.count_address(peer);
         self.metrics.counters.connections.add(1);
         self.live.connections.fetch_add(1, Ordering::Relaxed);

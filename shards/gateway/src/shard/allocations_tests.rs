@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use ringway_engine::conversation::{Formats, Number, Permission};
-use ringway_engine::ids::DeviceId;
+use ringway_engine::ids::{DeviceId, Uid};
 use ringway_engine::limits::{MAILBOX_MAX, TRACE_HOPS_MAX};
 use ringway_engine::packet::schema::{Command, Connect, Send, Signal, Target};
 use ringway_engine::packet::{Format, encode_command};
@@ -101,9 +101,10 @@ impl World {
         let connect = Connect { token: "t".into(), device: "d".into(), ..Connect::default() };
         shard.handle_received(key, &mut frame_of(self.format, &Command::connect(1, connect)));
         let (uid, device) = (Uid::parse(uid).unwrap(), DeviceId::parse("d").unwrap());
-        let groups = groups.iter().map(|id| ConversationId::group(id).unwrap()).collect();
-        let identity = Identity { uid, device, expires_ms: u64::MAX };
-        shard.handle_mail(ToShard::Opened { connection: key, identity, groups });
+        let groups: Vec<_> = groups.iter().map(|id| ConversationId::group(id).unwrap()).collect();
+        let identity = Arc::new(Identity { uid, device });
+        let opened = ToShard::Opened { connection: key, identity, groups: groups.into(), expires_ms: u64::MAX };
+        shard.handle_mail(opened);
         shard.handle_mail(ToShard::Attached { connection: key, session: "s".into(), standings: Vec::new() });
         key
     }

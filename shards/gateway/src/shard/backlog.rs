@@ -1,6 +1,7 @@
 //! Catch-up: from `connected` to live, one page at a time, never live before backlog.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use ringway_engine::catchup::{Standing, Start, start};
 use ringway_engine::delivery::{PageEnd, PageOutcome, Place};
@@ -10,16 +11,17 @@ use ringway_engine::packet::schema::{Connected, Message, Messages, ServerPacket}
 use ringway_engine::session::Identity;
 use ringway_store::ports::Page;
 
-use super::{Shard, find};
+use super::{Keys, Shard, find};
 use crate::clock;
+use crate::groups::Groups;
 use crate::mail::{ToShard, ToUplink};
 
 impl Shard {
     /// The token is good: the device goes on the map first, then the uplink is asked where it stands, so
     /// that no message can fall between the answer and the first live one.
-    pub(super) fn handle_opened(&mut self, key: u64, identity: Identity, groups: Vec<ConversationId>) {
+    pub(super) fn handle_opened(&mut self, key: u64, identity: Arc<Identity>, expires_ms: u64, groups: Groups) {
         let Some(connection) = self.connection(key) else { return };
-        connection.session.handle_opened(identity);
+        connection.session.handle_opened(identity, expires_ms);
         self.attach(key, groups);
         self.uplink.push(ToUplink::Attach(self.reference(key)));
     }
@@ -71,7 +73,8 @@ impl Shard {
             heartbeat_s: (HEARTBEAT_MS / 1_000) as u32,
             server_time_ms: now_ms,
             recovered,
-            expires_in_s: u32::try_from(identity.expires_ms.saturating_sub(now_ms) / 1_000).unwrap_or(u32::MAX),
+            expires_in_s: u32::try_from(connection.session.expires_ms().saturating_sub(now_ms) / 1_000)
+                .unwrap_or(u32::MAX),
         };
         let mut effects = Vec::new();
         let packet = ServerPacket { connected: Some(connected), ..ServerPacket::default() };
@@ -126,7 +129,7 @@ impl Shard {
 
     /// The user's devices here are in a conversation from now on.
     pub(super) fn handle_joined(&mut self, uid: &Uid, conv: &ConversationId, from: Place, head: Place) {
-        for key in self.users.get(uid).cloned().unwrap_or_default() {
+        for key in self.keys_of(uid.as_str()).collect::<Keys>() {
             let Some(connection) = self.connection(key) else { continue };
             if connection.groups.contains(conv) {
                 continue;
@@ -177,10 +180,11 @@ impl Shard {
 
     /// The user's devices here are out of it.
     pub(super) fn handle_left(&mut self, uid: &Uid, conv: &ConversationId) {
-        for key in self.users.get(uid).cloned().unwrap_or_default() {
+        for key in self.keys_of(uid.as_str()).collect::<Keys>() {
             let Some(connection) = self.connection(key) else { continue };
-            let Some(at) = connection.groups.iter().position(|group| group == conv) else { continue };
-            connection.groups.swap_remove(at);
+            if !connection.groups.remove(conv) {
+                continue;
+            }
             connection.device.handle_left(conv);
             let active = connection.session.is_active();
             self.leave_group(conv, key);

@@ -46,7 +46,7 @@ impl Shard {
                     self.submit(message);
                 } else {
                     message.origin.taken_us = clock::unix_us();
-                    self.tell(home, ToShard::Submit(message));
+                    self.tell(home, ToShard::Submit(Box::new(message)));
                 }
             }
             SessionEffect::Acknowledge { conv, epoch, seq } => self.acknowledge(key, conv, epoch, seq),

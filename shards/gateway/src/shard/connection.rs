@@ -9,17 +9,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ringway_engine::delivery::Device;
 use ringway_engine::errors::CloseCode;
-use ringway_engine::ids::{ConversationId, DeviceId, Uid};
 use ringway_engine::packet::Format;
 use ringway_engine::packet::schema::ResumePoint;
-use ringway_engine::session::Session;
+use ringway_engine::session::{Identity, Session};
 use ringway_engine::websocket::Decoder;
 use ringway_ring::socket::{self, Chunk, Socket};
 use ringway_ring::tls::TlsStream;
+
+use crate::groups::Groups;
 
 /// Most bytes of one send; what is queued beyond goes into the next.
 const SEND_BYTES_MAX: usize = 64 * 1024;
@@ -28,13 +30,21 @@ const SEND_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// A PROXY header is expected; bytes so far.
-    Proxy(Vec<u8>),
+    Proxy(Kept),
     /// The upgrade request is expected; bytes so far.
-    Upgrade(Vec<u8>),
+    Upgrade(Kept),
     /// Upgraded.
     Frames,
-    /// A close frame was queued; whatever comes is dropped.
-    Closing,
+    /// A close frame was queued; whatever comes is dropped. The connection is cut for good at this time.
+    Closing { cut_ms: u64 },
+}
+
+/// Bytes that are not enough yet; most come whole.
+type Kept = Option<Box<Vec<u8>>>;
+
+/// The key of a connection in its shard's table.
+pub(super) fn key(generation: u32, slot: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(slot)
 }
 
 /// What is kept between the upgrade and the answer to `connect`.
@@ -44,6 +54,22 @@ pub(crate) struct Opening {
     pub(crate) bearer: Option<String>,
     /// Resume points of `connect`, until it is known where the device stands.
     pub(crate) resume: BTreeMap<String, ResumePoint>,
+}
+
+/// Buffers that wait behind the next one, never empty.
+#[derive(Default)]
+struct Queue {
+    buffers: VecDeque<Bytes>,
+    /// Of all of them.
+    bytes: usize,
+}
+
+impl Queue {
+    fn pop(&mut self) -> Option<Bytes> {
+        let next = self.buffers.pop_front()?;
+        self.bytes -= next.len();
+        Some(next)
+    }
 }
 
 /// A connection; see the module's head.
@@ -61,14 +87,13 @@ pub(crate) struct Connection {
     /// What the opening needs; none once it is over.
     pub(crate) opening: Option<Box<Opening>>,
     /// User and device, while it is on the shard's map.
-    pub(crate) owner: Option<(Uid, DeviceId)>,
+    pub(crate) owner: Option<Arc<Identity>>,
     /// Groups that the device is attached to.
-    pub(crate) groups: Vec<ConversationId>,
+    pub(crate) groups: Groups,
     /// What is sent next; empty when nothing waits. Most connections never have more than this.
     next: Bytes,
     /// What comes after it.
-    queue: VecDeque<Bytes>,
-    queued_bytes: usize,
+    queue: Option<Box<Queue>>,
     /// Stands in the shard's list of connections to flush.
     pub(crate) dirty: bool,
     /// Half-close once the queue is out.
@@ -79,8 +104,6 @@ pub(crate) struct Connection {
     pub(crate) progress_ms: u64,
     /// The timer entry that counts.
     pub(crate) timer_ms: u64,
-    /// When a closing connection is cut for good.
-    pub(crate) cut_ms: u64,
     /// The peer is a balancer that is trusted to say who the client is.
     pub(crate) behind_balancer: bool,
     /// The socket is paused: see `is_full`.
@@ -101,16 +124,14 @@ impl Connection {
             address,
             opening: None,
             owner: None,
-            groups: Vec::new(),
+            groups: Groups::default(),
             next: Bytes::new(),
-            queue: VecDeque::new(),
-            queued_bytes: 0,
+            queue: None,
             dirty: false,
             finish: false,
             notified: false,
             progress_ms: 0,
             timer_ms: u64::MAX,
-            cut_ms: u64::MAX,
             behind_balancer: false,
             parked: false,
         }
@@ -118,7 +139,12 @@ impl Connection {
 
     /// Bytes that wait to be sent.
     pub(crate) fn queued(&self) -> usize {
-        self.queued_bytes
+        self.next.len() + self.queue.as_ref().map_or(0, |queue| queue.bytes)
+    }
+
+    /// The user, while it is on the shard's map.
+    pub(crate) fn owner_uid(&self) -> Option<&str> {
+        self.owner.as_ref().map(|owner| owner.uid.as_str())
     }
 
     /// Whether anything waits to be sent.
@@ -128,22 +154,19 @@ impl Connection {
 
     /// Queues bytes, in order.
     pub(crate) fn push(&mut self, bytes: Bytes) {
-        if bytes.is_empty() {
-            return;
-        }
-        self.queued_bytes += bytes.len();
         if self.next.is_empty() {
             self.next = bytes;
-        } else {
-            self.queue.push_back(bytes);
+        } else if !bytes.is_empty() {
+            let queue = self.queue.get_or_insert_default();
+            queue.bytes += bytes.len();
+            queue.buffers.push_back(bytes);
         }
     }
 
     /// Drops all that is not in flight.
     pub(crate) fn drop_queue(&mut self) {
         self.next = Bytes::new();
-        self.queue = VecDeque::new();
-        self.queued_bytes = 0;
+        self.queue = None;
     }
 
     /// Takes the next send: one buffer as it is, or several gathered.
@@ -153,7 +176,6 @@ impl Connection {
         }
         if self.next.len() > SEND_BYTES_MAX {
             // In pieces, so that a slow but reading peer shows progress.
-            self.queued_bytes -= SEND_BYTES_MAX;
             return Some(Chunk::Shared(self.next.split_to(SEND_BYTES_MAX)));
         }
         let first = self.pop()?;
@@ -172,11 +194,9 @@ impl Connection {
 
     /// Takes the next buffer. An idle connection keeps no memory of its bursts.
     fn pop(&mut self) -> Option<Bytes> {
-        let next = std::mem::replace(&mut self.next, self.queue.pop_front().unwrap_or_default());
-        if self.queue.is_empty() && self.queue.capacity() > 0 {
-            self.queue = VecDeque::new();
-        }
-        self.queued_bytes -= next.len();
+        let after = self.queue.as_mut().and_then(|queue| queue.pop()).unwrap_or_default();
+        self.queue.take_if(|queue| queue.buffers.is_empty());
+        let next = std::mem::replace(&mut self.next, after);
         (!next.is_empty()).then_some(next)
     }
 
@@ -205,14 +225,26 @@ impl Connection {
     /// Whether no more may be taken in: enough commands are in flight, or the client does not read answers.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self.phase, Phase::Frames)
-            && (self.session.is_full() || self.queued_bytes > ringway_engine::limits::DELIVERY_QUEUED_BYTES_MAX)
+            && (self.session.is_full() || self.queued() > ringway_engine::limits::DELIVERY_QUEUED_BYTES_MAX)
     }
 
     /// Queues a close frame as the last thing.
     pub(crate) fn push_close(&mut self, code: CloseCode) {
         let frame = ringway_engine::websocket::close_frame(code as u16, code.name());
         self.push(frame);
-        self.phase = Phase::Closing;
         self.finish = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the table in the README adds up; whoever makes one larger answers for it there.
+    #[test]
+    fn an_idle_connection_stays_small() {
+        assert!(size_of::<Connection>() - size_of::<Device>() <= 240);
+        assert!(size_of::<Session>() <= 72 && size_of::<Decoder>() <= 32 && size_of::<Identity>() <= 32);
+        assert!(size_of::<crate::mail::ToShard>() <= 80 && size_of::<crate::mail::ToUplink>() <= 88);
     }
 }

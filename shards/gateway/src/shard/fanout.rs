@@ -61,12 +61,11 @@ impl Shard {
 
     /// The connections here whose devices are in a conversation.
     fn audience(&self, conv: &ConversationId, keys: &mut Vec<u64>) {
-        let of = |uid: &str| self.users.get(uid).into_iter().flatten().copied();
         match conv.kind() {
             ConversationKind::Group(_) => keys.extend(self.groups.get(conv).into_iter().flatten()),
-            ConversationKind::System(uid) => keys.extend(of(uid)),
-            ConversationKind::P2p(low, high) if low == high => keys.extend(of(low)),
-            ConversationKind::P2p(low, high) => keys.extend(of(low).chain(of(high))),
+            ConversationKind::System(uid) => keys.extend(self.keys_of(uid)),
+            ConversationKind::P2p(low, high) if low == high => keys.extend(self.keys_of(low)),
+            ConversationKind::P2p(low, high) => keys.extend(self.keys_of(low).chain(self.keys_of(high))),
         }
     }
 
@@ -180,7 +179,7 @@ impl Shard {
             TransientTo::Users(uids) => {
                 let mut uids: SmallVec<[_; 2]> = uids.iter().collect();
                 uids.dedup();
-                keys.extend(uids.iter().flat_map(|uid| self.users.get(*uid).into_iter().flatten().copied()));
+                keys.extend(uids.iter().flat_map(|uid| self.keys_of(uid.as_str())));
             }
         }
         for key in keys.drain(..) {

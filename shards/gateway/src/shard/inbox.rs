@@ -29,7 +29,9 @@ pub(super) async fn run(shared: Shared, mut inbox: Inbox<ToShard>) {
 impl Shard {
     pub(super) fn handle_mail(&mut self, message: ToShard) {
         match message {
-            ToShard::Opened { connection, identity, groups } => self.handle_opened(connection, identity, groups),
+            ToShard::Opened { connection, identity, expires_ms, groups } => {
+                self.handle_opened(connection, identity, expires_ms, groups);
+            }
             ToShard::Refused { connection, code } => {
                 let mut effects = Vec::new();
                 if let Some(found) = self.connection(connection) {
@@ -51,7 +53,7 @@ impl Shard {
                 }
             }
             ToShard::SyncPage { connection, id, conv, page, complete } => {
-                self.handle_sync_page(connection, id, &conv, page, complete);
+                self.handle_sync_page(connection, id, &conv, *page, complete);
             }
             ToShard::CatchUpPage { connection, conv, page } => self.handle_catch_up_page(connection, &conv, page),
             ToShard::Refreshed { connection, id, expires_ms } => {
@@ -69,7 +71,7 @@ impl Shard {
             ToShard::Joined { uid, conv, from, head } => self.handle_joined(&uid, &conv, from, head),
             ToShard::Left { uid, conv } => self.handle_left(&uid, &conv),
             ToShard::PermissionsChanged { conv, uids } => self.permissions_changed(&conv, &uids),
-            ToShard::Submit(message) => self.submit(message),
+            ToShard::Submit(message) => self.submit(*message),
             ToShard::Deliver(delivery) => self.show(&delivery),
             ToShard::Missed { conv, epoch, first, head } => self.handle_missed(&conv, epoch, first, head),
             ToShard::Arrived { conv, messages, audience } => self.handle_arrived(&conv, messages, audience),

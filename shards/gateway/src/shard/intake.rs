@@ -114,12 +114,13 @@ impl Shard {
     fn handle_proxy(&mut self, key: u64, bytes: &mut [u8]) -> Flow {
         let Some(connection) = self.connection(key) else { return Flow::End };
         let Phase::Proxy(kept) = &mut connection.phase else { return Flow::End };
+        let kept = kept.get_or_insert_default();
         kept.extend_from_slice(bytes);
         match proxy::parse(kept) {
             Ok(None) if kept.len() <= HANDSHAKE_BYTES_MAX => Flow::Go,
             Ok(Some((header, used))) => {
                 let mut rest = kept.split_off(used);
-                connection.phase = Phase::Upgrade(Vec::new());
+                connection.phase = Phase::Upgrade(None);
                 if let Some(source) = header.source {
                     self.readdress(key, source.ip());
                     if self.address_is_full(source.ip()) {
@@ -140,22 +141,22 @@ impl Shard {
         let Some(connection) = self.connection(key) else { return Flow::End };
         match &mut connection.phase {
             Phase::Frames => self.handle_frames(key, bytes),
-            Phase::Closing => Flow::Go,
+            Phase::Closing { .. } => Flow::Go,
             Phase::Proxy(_) => Flow::End,
-            Phase::Upgrade(kept) if kept.is_empty() => match handshake::parse(bytes) {
+            Phase::Upgrade(kept @ None) => match handshake::parse(bytes) {
                 Ok(None) => {
-                    kept.extend_from_slice(bytes);
+                    *kept = Some(Box::new(bytes.to_vec()));
                     Flow::Go
                 }
                 Ok(Some((upgrade, used))) => self.upgrade(key, upgrade, bytes.get_mut(used..).unwrap_or_default()),
                 Err(error) => self.refuse_upgrade(key, error.response()),
             },
             Phase::Upgrade(kept) => {
-                kept.extend_from_slice(bytes);
-                let mut all = std::mem::take(kept);
+                let mut all = kept.take().unwrap_or_default();
+                all.extend_from_slice(bytes);
                 match handshake::parse(&all) {
                     Ok(None) => {
-                        *kept = all;
+                        *kept = Some(all);
                         Flow::Go
                     }
                     Ok(Some((upgrade, used))) => self.upgrade(key, upgrade, all.get_mut(used..).unwrap_or_default()),

@@ -42,7 +42,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ringway_engine::delivery::Place;
 use ringway_engine::effect::{HubEffect, SessionEffect};
-use ringway_engine::ids::{ConversationId, Uid};
+use ringway_engine::ids::ConversationId;
 use ringway_engine::names::Names;
 use ringway_engine::packet::Frames;
 use ringway_engine::snowflake::Snowflake;
@@ -50,16 +50,18 @@ use ringway_engine::timer::Wheel;
 use ringway_hops::Hops;
 use ringway_ring::mailbox::{Inbox, Sender};
 use ringway_ring::runtime;
-use slab::Slab;
 use smallvec::SmallVec;
 
 use self::connection::Connection;
 use crate::clock;
+use crate::groups::Groups;
+use crate::index::Index;
 use crate::live::Live;
 use crate::mail::{ConnectionRef, ToShard, ToUplink};
 use crate::metrics::ShardMetrics;
 use crate::outbox::Outbox;
 use crate::stages::Watch;
+use crate::table::Table;
 use crate::trace::{Hop, Station, TraceRing};
 
 /// Tick of the shard's timer wheel.
@@ -99,9 +101,10 @@ type Keys = SmallVec<[u64; 2]>;
 pub(crate) struct Shard {
     index: u16,
     shards: usize,
-    connections: Slab<Connection>,
+    connections: Table<Connection>,
     generation: u32,
-    users: HashMap<Uid, Keys, RandomState>,
+    /// Connections on the map, by the user that owns them.
+    users: Index,
     groups: HashMap<ConversationId, Vec<u64>, RandomState>,
     addresses: HashMap<IpAddr, u32, RandomState>,
     hubs: HashMap<ConversationId, hubs::Home, RandomState>,
@@ -130,7 +133,8 @@ pub(crate) struct Shard {
     acked: VecDeque<(u64, u64)>,
     /// Devices whose backlog read brought nothing; tried again at the next tick.
     stalled: Vec<u64>,
-    wheel: Wheel<u64>,
+    /// Connections to look at, by their place in the table.
+    wheel: Wheel<u32>,
     flusher: Option<Waker>,
     effects: Vec<SessionEffect<'static>>,
     hub_effects: Vec<HubEffect>,
@@ -186,9 +190,9 @@ impl Shard {
         let shard = Self {
             index: parts.index,
             shards: parts.shards,
-            connections: Slab::new(),
+            connections: Table::default(),
             generation: 0,
-            users: HashMap::default(),
+            users: Index::default(),
             groups: HashMap::default(),
             addresses: HashMap::default(),
             hubs: HashMap::default(),
@@ -241,7 +245,7 @@ impl Shard {
             return;
         }
         self.detach(key);
-        let connection = self.connections.remove(key as u32 as usize);
+        let Some(connection) = self.connections.remove(key as u32) else { return };
         self.held.remove(&key);
         if let Some(count) = self.addresses.get_mut(&connection.address) {
             *count -= 1;
@@ -255,18 +259,26 @@ impl Shard {
         self.wake_flusher();
     }
 
+    /// The connections here of a user's devices on the map.
+    fn keys_of(&self, uid: &str) -> impl Iterator<Item = u64> {
+        let found = self.users.candidates(uid).filter_map(|slot| Some((slot, self.connections.get(slot)?)));
+        let held = found.filter(move |(_, connection)| connection.owner_uid() == Some(uid));
+        held.map(|(slot, connection)| connection::key(connection.generation, slot))
+    }
+
     /// Puts a device on the shard's map: live messages reach it from now on.
-    fn attach(&mut self, key: u64, groups: Vec<ConversationId>) {
+    fn attach(&mut self, key: u64, groups: Groups) {
         let Some(connection) = self.connection(key) else { return };
-        let Some(identity) = connection.session.identity() else { return };
-        let (uid, format) = (identity.uid.clone(), connection.format);
-        connection.owner = Some((uid.clone(), identity.device.clone()));
-        connection.groups.clone_from(&groups);
+        let Some(identity) = connection.session.identity().map(Arc::clone) else { return };
+        let format = connection.format;
+        connection.owner = Some(Arc::clone(&identity));
+        connection.groups = groups.clone();
         connection.device.hold();
-        for group in groups {
-            self.groups.entry(group).or_default().push(key);
+        for group in &*groups {
+            self.groups.entry_ref(group).or_default().push(key);
         }
-        self.users.entry(uid).or_default().push(key);
+        let connections = &self.connections;
+        self.users.insert(key as u32, identity.uid.as_str(), |slot| connections.get(slot)?.owner_uid());
         self.metrics.counters.sessions.add(1);
         self.live.readers_of(format).fetch_add(1, Ordering::Relaxed);
     }
@@ -275,19 +287,13 @@ impl Shard {
         self.flush_acks_of(key);
         let Some(connection) = self.connection(key) else { return };
         let (groups, format) = (std::mem::take(&mut connection.groups), connection.format);
-        let Some((uid, _)) = connection.owner.take() else { return };
+        let Some(owner) = connection.owner.take() else { return };
         self.live.readers_of(format).fetch_sub(1, Ordering::Relaxed);
-        for group in groups {
-            self.leave_group(&group, key);
+        for group in &*groups {
+            self.leave_group(group, key);
         }
-        let Some(keys) = self.users.get_mut(&uid) else { return };
-        let before = keys.len();
-        keys.retain(|held| *held != key);
-        if keys.len() < before {
+        if self.users.remove(key as u32, owner.uid.as_str()) {
             self.metrics.counters.sessions.sub(1);
-        }
-        if keys.is_empty() {
-            self.users.remove(&uid);
         }
     }
 
@@ -325,6 +331,6 @@ impl Shard {
 }
 
 /// The connection under a key, for who needs other parts of the shard beside it.
-fn find(connections: &mut Slab<Connection>, key: u64) -> Option<&mut Connection> {
-    connections.get_mut(key as u32 as usize).filter(|found| found.generation == (key >> 32) as u32)
+fn find(connections: &mut Table<Connection>, key: u64) -> Option<&mut Connection> {
+    connections.get_mut(key as u32).filter(|found| found.generation == (key >> 32) as u32)
 }

@@ -254,10 +254,12 @@ impl Shard {
     pub(super) fn close_after_output(&mut self, key: u64) {
         let cut_ms = clock::steady_ms() + LINGER_MS;
         self.detach(key);
-        let Some(connection) = self.connection(key).filter(|connection| connection.cut_ms == u64::MAX) else { return };
-        connection.phase = Phase::Closing;
+        let Some(connection) = self.connection(key) else { return };
+        if matches!(connection.phase, Phase::Closing { .. }) {
+            return;
+        }
+        connection.phase = Phase::Closing { cut_ms };
         connection.finish = true;
-        connection.cut_ms = cut_ms;
         if connection.parked {
             // What still comes is dropped, and its end must be seen.
             self.unparked.push(key);

@@ -8,11 +8,12 @@ use ringway_engine::ids::ConversationKind;
 use ringway_engine::limits::SLOW_READER_MS;
 use ringway_engine::packet::Frames;
 use ringway_engine::packet::schema::{Reconnect, ServerPacket};
+use ringway_engine::session::Identity;
 use ringway_ring::runtime;
 use ringway_store::ports::CursorUpdate;
 use smallvec::smallvec;
 
-use super::connection::Phase;
+use super::connection::{self, Phase};
 use super::{Shard, Shared};
 use crate::clock;
 use crate::mail::{ToUplink, TransientTo};
@@ -83,15 +84,18 @@ impl Shard {
         let Some(connection) = self.connection(key) else { return };
         if at_ms < connection.timer_ms {
             connection.timer_ms = at_ms;
-            self.wheel.schedule(at_ms, key);
+            self.wheel.schedule(at_ms, key as u32);
         }
     }
 
     fn fire_timers(&mut self, now_ms: u64) {
         let mut due = Vec::new();
         self.wheel.poll(now_ms, &mut due);
-        for key in due {
-            self.fire(key, now_ms);
+        for slot in due {
+            // Perhaps of an earlier connection: what counts is when this one wants to be looked at.
+            if let Some(key) = self.connections.get(slot).map(|found| connection::key(found.generation, slot)) {
+                self.fire(key, now_ms);
+            }
         }
     }
 
@@ -102,11 +106,8 @@ impl Shard {
         match connection.phase {
             // The handshake's deadline: there is nothing to say to a peer that says nothing.
             Phase::Proxy(_) | Phase::Upgrade(_) => connection.socket.shutdown(),
-            Phase::Closing if connection.cut_ms <= now_ms => connection.socket.shutdown(),
-            Phase::Closing => {
-                let cut_ms = connection.cut_ms;
-                self.schedule_at(key, cut_ms);
-            }
+            Phase::Closing { cut_ms } if cut_ms <= now_ms => connection.socket.shutdown(),
+            Phase::Closing { cut_ms } => self.schedule_at(key, cut_ms),
             Phase::Frames => {
                 let stuck = connection.socket.is_blocked() && connection.progress_ms + SLOW_READER_MS <= now_ms;
                 if stuck {
@@ -147,7 +148,8 @@ impl Shard {
     fn take_acks(&mut self, key: u64, updates: &mut Vec<CursorUpdate>) {
         let Some(connection) = self.connection(key) else { return };
         let acks = connection.device.take_acks();
-        let Some((uid, device)) = connection.owner.clone() else { return };
+        let Some(owner) = connection.owner.clone() else { return };
+        let Identity { uid, device } = &*owner;
         for (conv, epoch, seq) in acks {
             if let ConversationKind::P2p(low, high) = conv.kind()
                 && low != high
@@ -201,7 +203,7 @@ impl Shard {
                 match connection.phase {
                     Phase::Frames if !busy => self.close(key, CloseCode::Draining),
                     Phase::Proxy(_) | Phase::Upgrade(_) => connection.socket.shutdown(),
-                    Phase::Frames | Phase::Closing => {}
+                    Phase::Frames | Phase::Closing { .. } => {}
                 }
             }
         }
@@ -212,7 +214,7 @@ impl Shard {
     }
 
     pub(super) fn keys(&self) -> Vec<u64> {
-        self.connections.iter().map(|(slot, found)| (u64::from(found.generation) << 32) | slot as u64).collect()
+        self.connections.iter().map(|(slot, found)| connection::key(found.generation, slot)).collect()
     }
 
     /// The shard's main future returns; everything on it is dropped.

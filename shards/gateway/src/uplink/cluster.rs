@@ -65,8 +65,8 @@ impl Uplink {
 
     fn route(&self, cluster: &Cluster, entry: &Entry) -> Route {
         Route {
-            uid: entry.uid.clone(),
-            device: entry.device.clone(),
+            uid: entry.owner.uid.clone(),
+            device: entry.owner.device.clone(),
             run: cluster.run.clone(),
             session: entry.number,
             class: entry.class.name().to_owned(),
@@ -333,19 +333,15 @@ impl Uplink {
     }
 
     /// Reads where devices here stand, and tells their shards. `nudged`: what they have not acknowledged for long.
-    async fn stand_anew(
-        self: Rc<Self>,
-        sessions: Vec<(ConnectionRef, Entry)>,
-        nudged: Option<(ConversationId, Place)>,
-    ) {
+    async fn stand_anew(self: Rc<Self>, sessions: Vec<Entry>, nudged: Option<(ConversationId, Place)>) {
         for chunk in sessions.chunks(STANDINGS_AT_ONCE) {
-            let reads = chunk.iter().map(|(to, entry)| self.stand(*to, entry, nudged.as_ref()));
+            let reads = chunk.iter().map(|entry| self.stand(entry, nudged.as_ref()));
             futures_util::future::join_all(reads).await;
         }
     }
 
-    async fn stand(&self, to: ConnectionRef, entry: &Entry, nudged: Option<&(ConversationId, Place)>) {
-        let points = match self.ports.state.points(&entry.uid, &entry.device, clock::unix_ms()).await {
+    async fn stand(&self, entry: &Entry, nudged: Option<&(ConversationId, Place)>) {
+        let points = match self.ports.state.points(&entry.owner.uid, &entry.owner.device, clock::unix_ms()).await {
             Ok(points) => points,
             Err(error) => return tracing::warn!(%error, "where a device stands could not be read anew"),
         };
@@ -355,7 +351,8 @@ impl Uplink {
             now.is_some_and(|now| (now.epoch, now.device_cursor.or(now.user_cursor).unwrap_or(0)) < *at)
         };
         let unacknowledged = nudged.filter(lacks).cloned();
-        self.tell(to.shard, ToShard::Standings { connection: to.connection, standings, unacknowledged });
+        let ConnectionRef { shard, connection } = entry.to;
+        self.tell(shard, ToShard::Standings { connection, standings, unacknowledged });
     }
 
     /// Says that this run has ended.
@@ -380,7 +377,7 @@ impl Uplink {
             return Ok(after);
         }
         // Never below what is for this user at all.
-        let uid = self.state.borrow().routes.get(to).map(|entry| entry.uid.clone());
+        let uid = self.state.borrow().routes.get(to).map(|entry| entry.owner.uid.clone());
         let own = match uid {
             Some(uid) => self.floor(conv, &uid).await.unwrap_or(after),
             None => after,

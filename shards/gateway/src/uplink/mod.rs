@@ -5,6 +5,7 @@
 //! | `mod` | the thread, its state, its mailbox |
 //! | `commit` | batches: durable, then numbered |
 //! | `open` | tokens checked, devices put on the map |
+//! | `sign_ins` | how many of them at once |
 //! | `routes` | who is on which shard, in which group |
 //! | `reads` | pages, lists, permissions, read marks |
 //! | `canary` | whether messages get through |
@@ -21,6 +22,7 @@ mod commit;
 mod open;
 mod reads;
 mod routes;
+mod sign_ins;
 mod signals;
 
 use std::cell::RefCell;
@@ -42,6 +44,7 @@ use ringway_store::token::TokenKey;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use self::routes::Routes;
+use self::sign_ins::SignIns;
 use crate::cluster::Cluster;
 use crate::live::Live;
 use crate::mail::{ConnectionRef, ToShard, ToUplink};
@@ -54,7 +57,7 @@ pub(crate) use signals::Request;
 
 /// Mail taken in one turn.
 const TURN_MAX: usize = 4_096;
-/// Devices that come back are looked after so many at a time; enough for the stores to answer many by one statement.
+/// Devices read what they missed so many at a time: messages do not wait behind them all.
 const RETURNS_AT_ONCE: usize = 64;
 
 /// What the gateway stands on.
@@ -92,8 +95,10 @@ pub(crate) struct Uplink {
     boot: u64,
     state: RefCell<State>,
     flush: Notify,
-    /// Turns of devices that come back.
+    /// Turns of devices that read what they missed.
     returns: Arc<Semaphore>,
+    /// Wakes a task that serves sign-ins.
+    sign_ins: Notify,
 }
 
 struct State {
@@ -104,6 +109,7 @@ struct State {
     revoked: HashMap<String, u64, RandomState>,
     /// Connections that closed while their `connect` was being checked.
     opening: HashSet<ConnectionRef, RandomState>,
+    sign_ins: SignIns,
     /// Server messages that wait for their number.
     server_messages: HashMap<u64, oneshot::Sender<Result<Sent, ErrorCode>>, RandomState>,
     /// Counts signals that changed who is in a group: what was read before is read again.
@@ -129,6 +135,7 @@ pub(crate) async fn run(parts: UplinkParts) {
         trace: TraceRing::new(hops),
         revoked: HashMap::default(),
         opening: HashSet::default(),
+        sign_ins: SignIns::default(),
         server_messages: HashMap::default(),
         membership_changes: 0,
         next_token: 0,
@@ -138,8 +145,9 @@ pub(crate) async fn run(parts: UplinkParts) {
         standing_anew: cluster::StandingAnew::default(),
         nodes: Vec::new(),
     };
-    let (state, flush, returns) = (RefCell::new(state), Notify::new(), Arc::new(Semaphore::new(RETURNS_AT_ONCE)));
-    let uplink = Rc::new(Uplink { ports, live, metrics, boot, state, flush, returns });
+    let (state, flush, sign_ins) = (RefCell::new(state), Notify::new(), Notify::new());
+    let returns = Arc::new(Semaphore::new(RETURNS_AT_ONCE));
+    let uplink = Rc::new(Uplink { ports, live, metrics, boot, state, flush, returns, sign_ins });
     uplink.load_revoked().await;
     tokio::task::spawn_local(flush_mail(Rc::clone(&uplink)));
     let asked = Rc::clone(&uplink);
@@ -223,7 +231,7 @@ impl Uplink {
         self.answer(origin, ServerPacket::error(origin.command, code, detail.to_owned()));
     }
 
-    /// Does for a device that comes back what it needs, when its turn has come: messages do not wait behind them all.
+    /// Reads for a device that has come back, when its turn has come.
     fn in_turn(&self, work: impl Future<Output = ()> + 'static) {
         let returns = Arc::clone(&self.returns);
         tokio::task::spawn_local(async move {
@@ -237,11 +245,8 @@ impl Uplink {
         let this = Rc::clone(self);
         match message {
             ToUplink::Commit { home, conv, entries, at } => commits.push(commit::Commit { home, conv, entries, at }),
-            ToUplink::Open(open) => {
-                self.state.borrow_mut().opening.insert(open.to);
-                self.in_turn(this.open(*open));
-            }
-            ToUplink::Attach(to) => self.in_turn(this.attach(to)),
+            ToUplink::Open(open) => self.queue_open(open),
+            ToUplink::Attach(to) => self.queue_attach(to),
             ToUplink::Closed(to) => self.closed(to),
             ToUplink::Permission { home, conv, uid } => {
                 tokio::task::spawn_local(this.permission(home, conv, uid));

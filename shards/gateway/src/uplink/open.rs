@@ -1,6 +1,7 @@
 //! Tokens checked, sessions opened, devices put on the map.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ringway_engine::catchup::Standing;
@@ -15,6 +16,7 @@ use ringway_store::token::{Claims, TokenError};
 use super::Uplink;
 use super::routes::Entry;
 use crate::clock;
+use crate::groups::Groups;
 use crate::mail::{ConnectionRef, Open, ToShard};
 
 /// A session of the user, as the device policy is asked about it.
@@ -87,9 +89,10 @@ impl Uplink {
             state.sessions += 1;
             state.sessions
         };
+        let (owner, groups) = (Arc::new(Identity { uid, device }), Groups::from(groups));
         let entry = Entry {
-            uid: uid.clone(),
-            device: device.clone(),
+            to,
+            owner: Arc::clone(&owner),
             class: PlatformClass::of(&connect.platform),
             sid: claims.sid.clone().into(),
             format,
@@ -100,21 +103,21 @@ impl Uplink {
         };
         let elsewhere = self.enter(&entry).await.map_err(|error| self.store_failed(&error))?;
         self.make_room(&entry, &elsewhere);
-        self.state.borrow_mut().routes.open(to, entry);
+        self.state.borrow_mut().routes.open(entry);
         self.count_users();
         // Revoked while the session was entered: the signal saw none to kick.
         if let Err(code) = self.check_revoked(&claims) {
             self.take_off(to);
             return Err(code);
         }
-        let identity = Identity { uid, device, expires_ms: claims.exp.saturating_mul(1_000) };
-        Ok(ToShard::Opened { connection: to.connection, identity, groups })
+        let expires_ms = claims.exp.saturating_mul(1_000);
+        Ok(ToShard::Opened { connection: to.connection, identity: owner, expires_ms, groups })
     }
 
     /// Ends the sessions of the user that the device policy does not leave beside a new one, wherever they are.
     fn make_room(self: &Rc<Self>, new: &Entry, elsewhere: &[Route]) {
         let policy = self.live.config().devices.clone();
-        let here = self.state.borrow().routes.live_sessions(&new.uid);
+        let here = self.state.borrow().routes.live_sessions(&new.owner.uid);
         let here = here.into_iter().map(|LiveSession { key, device, class, opened }| LiveSession {
             key: Held::Here(key),
             device,
@@ -128,7 +131,7 @@ impl Uplink {
             opened: route.opened_ms,
         });
         let live: Vec<LiveSession<Held>> = here.chain(there).collect();
-        for (held, reason) in admit(&live, &new.device, new.class, &policy) {
+        for (held, reason) in admit(&live, &new.owner.device, new.class, &policy) {
             match held {
                 Held::Here(to) => self.kick(to, reason),
                 Held::Elsewhere(at) => {
@@ -147,7 +150,7 @@ impl Uplink {
         let now_ms = clock::unix_ms();
         let seated = self.seat(&entry.groups).await;
         let read = match seated {
-            Ok(()) => self.ports.state.points(&entry.uid, &entry.device, now_ms).await,
+            Ok(()) => self.ports.state.points(&entry.owner.uid, &entry.owner.device, now_ms).await,
             Err(error) => Err(error),
         };
         let answer = match read {
@@ -172,10 +175,10 @@ impl Uplink {
     /// A newer token for a live session.
     pub(super) fn refresh(&self, origin: Origin, token: &str) {
         let to = ConnectionRef { shard: origin.shard, connection: origin.connection };
-        let held = self.state.borrow().routes.get(to).map(|entry| (entry.uid.clone(), entry.device.clone()));
+        let held = self.state.borrow().routes.get(to).map(|entry| Arc::clone(&entry.owner));
         let checked = self.check_token(token).and_then(|claims| {
-            let fits = held.is_some_and(|(uid, device)| {
-                uid == claims.sub && claims.dev.as_ref().is_none_or(|bound| *bound == device)
+            let fits = held.is_some_and(|owner| {
+                owner.uid == claims.sub && claims.dev.as_ref().is_none_or(|bound| *bound == owner.device)
             });
             if fits { Ok(claims) } else { Err(ErrorCode::TokenRefused) }
         });

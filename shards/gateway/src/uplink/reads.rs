@@ -81,7 +81,7 @@ impl Uplink {
     ) {
         match self.read_page(&conv, &uid, from, limit).await {
             Ok((page, complete)) => {
-                let (connection, id) = (origin.connection, origin.command);
+                let (connection, id, page) = (origin.connection, origin.command, Box::new(page));
                 self.tell(origin.shard, ToShard::SyncPage { connection, id, conv, page, complete });
             }
             Err(code) => {

@@ -3,21 +3,28 @@
 //! Owned by the uplink's thread. A session is on the map from `Attach` to `Closed`; what an audience
 //! answers holds for every message that is numbered while it is there.
 
+use std::sync::Arc;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ringway_engine::conversation::Formats;
 use ringway_engine::devices::{LiveSession, PlatformClass};
-use ringway_engine::ids::{ConversationId, ConversationKind, DeviceId, Uid};
+use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
 use ringway_engine::packet::Format;
-use smallvec::SmallVec;
+use ringway_engine::session::Identity;
 
+use crate::groups::Groups;
+use crate::index::Index;
 use crate::mail::{Audience, ConnectionRef};
+use crate::table::Table;
 
 /// One session of this node.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    pub(super) uid: Uid,
-    pub(super) device: DeviceId,
+    /// Its connection.
+    pub(super) to: ConnectionRef,
+    /// Shared with the shard.
+    pub(super) owner: Arc<Identity>,
     pub(super) class: PlatformClass,
     /// The sign-in that its token came from.
     pub(super) sid: Box<str>,
@@ -28,7 +35,7 @@ pub(super) struct Entry {
     pub(super) opened_ms: u64,
     /// On the map: counted in audiences.
     pub(super) attached: bool,
-    pub(super) groups: Vec<ConversationId>,
+    pub(super) groups: Groups,
 }
 
 /// Sessions of one audience on one shard, by format.
@@ -39,58 +46,74 @@ struct Seats {
     protobuf: u32,
 }
 
-/// The sessions of one user; most have one.
-type Sessions = SmallVec<[ConnectionRef; 1]>;
-
 /// The map.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    // Boxed: up to half of the table is empty.
-    sessions: HashMap<ConnectionRef, Box<Entry>, RandomState>,
-    users: HashMap<Uid, Sessions, RandomState>,
+    sessions: Table<Entry>,
+    /// Sessions by their connections.
+    connections: Index,
+    /// And by their users.
+    users: Index,
+    users_online: usize,
     groups: HashMap<ConversationId, Vec<Seats>, RandomState>,
 }
 
 impl Routes {
     /// Enters a session whose token was accepted; it is in no audience yet.
-    pub(super) fn open(&mut self, to: ConnectionRef, entry: Entry) {
-        self.users.entry_ref(&entry.uid).or_default().push(to);
-        self.sessions.insert(to, Box::new(entry));
+    pub(super) fn open(&mut self, entry: Entry) {
+        let (to, owner) = (entry.to, Arc::clone(&entry.owner));
+        self.users_online += usize::from(!self.is_online(&owner.uid));
+        let slot = self.sessions.insert(entry);
+        let sessions = &self.sessions;
+        self.connections.insert(slot, &to, |slot| Some(&sessions.get(slot)?.to));
+        self.users.insert(slot, &owner.uid, |slot| Some(&sessions.get(slot)?.owner.uid));
     }
 
     pub(super) fn get(&self, to: ConnectionRef) -> Option<&Entry> {
-        self.sessions.get(&to).map(|entry| &**entry)
+        self.sessions.get(self.slot(to)?)
+    }
+
+    fn slot(&self, to: ConnectionRef) -> Option<u32> {
+        self.connections.candidates(&to).find(|slot| self.sessions.get(*slot).is_some_and(|entry| entry.to == to))
+    }
+
+    fn get_mut(&mut self, to: ConnectionRef) -> Option<&mut Entry> {
+        self.sessions.get_mut(self.slot(to)?)
+    }
+
+    /// The sessions of one user.
+    fn of_user(&self, uid: &str) -> impl Iterator<Item = &Entry> {
+        let found = self.users.candidates(uid).filter_map(|slot| self.sessions.get(slot));
+        found.filter(move |entry| entry.owner.uid.as_str() == uid)
     }
 
     /// The session's token was replaced by one of this sign-in.
     pub(super) fn renew(&mut self, to: ConnectionRef, sid: Box<str>) {
-        if let Some(entry) = self.sessions.get_mut(&to) {
+        if let Some(entry) = self.get_mut(to) {
             entry.sid = sid;
         }
     }
 
     /// Puts a session into the audiences of its user and groups.
-    pub(super) fn attach(&mut self, to: ConnectionRef) -> Option<Box<Entry>> {
-        let entry = self.sessions.get_mut(&to)?;
+    pub(super) fn attach(&mut self, to: ConnectionRef) -> Option<Entry> {
+        let entry = self.get_mut(to)?;
         entry.attached = true;
         let entry = entry.clone();
-        for group in &entry.groups {
+        for group in &*entry.groups {
             self.seat(group, to.shard, entry.format, true);
         }
         Some(entry)
     }
 
     /// Takes a session off the map.
-    pub(super) fn close(&mut self, to: ConnectionRef) -> Option<Box<Entry>> {
-        let entry = self.sessions.remove(&to)?;
-        if let Some(sessions) = self.users.get_mut(&entry.uid) {
-            sessions.retain(|held| *held != to);
-            if sessions.is_empty() {
-                self.users.remove(&entry.uid);
-            }
-        }
+    pub(super) fn close(&mut self, to: ConnectionRef) -> Option<Entry> {
+        let slot = self.slot(to)?;
+        let entry = self.sessions.remove(slot)?;
+        self.connections.remove(slot, &to);
+        self.users.remove(slot, &entry.owner.uid);
+        self.users_online -= usize::from(!self.is_online(&entry.owner.uid));
         if entry.attached {
-            for group in &entry.groups {
+            for group in &*entry.groups {
                 self.seat(group, to.shard, entry.format, false);
             }
         }
@@ -99,31 +122,30 @@ impl Routes {
 
     /// The session of this number.
     pub(super) fn of_number(&self, number: u64) -> Option<ConnectionRef> {
-        self.sessions.iter().find(|(_, entry)| entry.number == number).map(|(to, _)| *to)
+        self.entries().find(|entry| entry.number == number).map(|entry| entry.to)
     }
 
     /// All sessions that were opened.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.sessions.values().map(|entry| &**entry)
+        self.sessions.iter().map(|(_, entry)| entry)
     }
 
     /// All sessions that are in audiences.
-    pub(super) fn attached(&self) -> Vec<(ConnectionRef, Entry)> {
-        let attached = self.sessions.iter().filter(|(_, entry)| entry.attached);
-        attached.map(|(to, entry)| (*to, Entry::clone(entry))).collect()
+    pub(super) fn attached(&self) -> Vec<Entry> {
+        self.entries().filter(|entry| entry.attached).cloned().collect()
     }
 
     /// The same of one user.
-    pub(super) fn attached_of(&self, uid: &Uid) -> Vec<(ConnectionRef, Entry)> {
-        let held = self.users.get(uid).into_iter().flatten();
-        held.filter_map(|to| Some((*to, Entry::clone(self.sessions.get(to)?))))
-            .filter(|(_, entry)| entry.attached)
-            .collect()
+    pub(super) fn attached_of(&self, uid: &Uid) -> Vec<Entry> {
+        self.of_user(uid.as_str()).filter(|entry| entry.attached).cloned().collect()
     }
 
     /// All users with a session.
     pub(super) fn users(&self) -> Vec<Uid> {
-        self.users.keys().cloned().collect()
+        let mut users: Vec<Uid> = self.entries().map(|entry| entry.owner.uid.clone()).collect();
+        users.sort_unstable();
+        users.dedup();
+        users
     }
 
     /// Groups that somebody here is in.
@@ -133,9 +155,8 @@ impl Routes {
 
     /// Groups of a user as its sessions here know them.
     pub(super) fn groups_of(&self, uid: &Uid) -> Vec<ConversationId> {
-        let held = self.users.get(uid).into_iter().flatten();
-        let mut groups: Vec<ConversationId> =
-            held.filter_map(|to| self.sessions.get(to)).flat_map(|entry| entry.groups.iter().cloned()).collect();
+        let of_user = self.of_user(uid.as_str());
+        let mut groups: Vec<ConversationId> = of_user.flat_map(|entry| entry.groups.iter().cloned()).collect();
         groups.sort_unstable();
         groups.dedup();
         groups
@@ -152,18 +173,18 @@ impl Routes {
     }
 
     fn change_group(&mut self, uid: &Uid, group: &ConversationId, into: bool) -> bool {
-        let held = self.users.get(uid).cloned().unwrap_or_default();
+        let held: Vec<ConnectionRef> = self.of_user(uid.as_str()).map(|entry| entry.to).collect();
         for to in &held {
-            let Some(entry) = self.sessions.get_mut(to) else { continue };
-            let at = entry.groups.iter().position(|found| found == group);
-            match at {
-                None if into => entry.groups.push(group.clone()),
-                Some(at) if !into => {
-                    entry.groups.swap_remove(at);
-                }
-                _ => continue,
-            }
-            if entry.attached {
+            let Some(entry) = self.get_mut(*to) else { continue };
+            let changed = if !into {
+                entry.groups.remove(group)
+            } else if entry.groups.contains(group) {
+                false
+            } else {
+                entry.groups.push(group.clone());
+                true
+            };
+            if changed && entry.attached {
                 let format = entry.format;
                 self.seat(group, to.shard, format, into);
             }
@@ -210,9 +231,8 @@ impl Routes {
 
     fn of_users(&self, uids: [&str; 2]) -> Audience {
         let mut audience = Audience { shards: 0, formats: Formats::default() };
-        for to in uids.iter().flat_map(|uid| self.users.get(*uid).into_iter().flatten()) {
-            let Some(entry) = self.sessions.get(to).filter(|entry| entry.attached) else { continue };
-            audience.shards |= 1 << (to.shard % 64);
+        for entry in uids.into_iter().flat_map(|uid| self.of_user(uid)).filter(|entry| entry.attached) {
+            audience.shards |= 1 << (entry.to.shard % 64);
             match entry.format {
                 Format::Json => audience.formats.json = true,
                 Format::Protobuf => audience.formats.protobuf = true,
@@ -223,26 +243,24 @@ impl Routes {
 
     /// A user's sessions, as the device policy sees them.
     pub(super) fn live_sessions(&self, uid: &Uid) -> Vec<LiveSession<ConnectionRef>> {
-        let held = self.users.get(uid).into_iter().flatten();
-        held.filter_map(|to| {
-            let entry = self.sessions.get(to)?;
-            let (device, class) = (entry.device.clone(), entry.class);
-            Some(LiveSession { key: *to, device, class, opened: entry.opened_ms })
-        })
-        .collect()
+        let live = |entry: &Entry| {
+            let (device, class) = (entry.owner.device.clone(), entry.class);
+            LiveSession { key: entry.to, device, class, opened: entry.opened_ms }
+        };
+        self.of_user(uid.as_str()).map(live).collect()
     }
 
     /// Sessions whose token came from this sign-in.
     pub(super) fn of_sign_in(&self, sid: &str) -> Vec<ConnectionRef> {
-        self.sessions.iter().filter(|(_, entry)| *entry.sid == *sid).map(|(to, _)| *to).collect()
+        self.entries().filter(|entry| *entry.sid == *sid).map(|entry| entry.to).collect()
     }
 
     pub(super) fn is_online(&self, uid: &Uid) -> bool {
-        self.users.contains_key(uid)
+        self.of_user(uid.as_str()).next().is_some()
     }
 
     pub(super) fn users_online(&self) -> usize {
-        self.users.len()
+        self.users_online
     }
 }
 

@@ -196,7 +196,7 @@ impl Uplink {
             enc: String::new(),
             retry: true,
         };
-        self.tell(home, ToShard::Submit(submission));
+        self.tell(home, ToShard::Submit(Box::new(submission)));
         match wait.await {
             Ok(Ok(sent)) => Ok(sent),
             Ok(Err(code)) if code.temporary() => Err(SubmitError::Temporary(code.name().to_owned())),
