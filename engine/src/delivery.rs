@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use crate::by_conversation::ByConversation;
 use crate::ids::ConversationId;
 use crate::limits::{ACKS_GATHERED_MAX, DELIVERY_LOW_WATER_BYTES, DELIVERY_QUEUED_BYTES_MAX, DEVICE_CONVERSATIONS_MAX};
 
@@ -115,14 +116,26 @@ pub struct PageEnd {
 /// Live messages that passed by: the latest epoch, and the first and last sequence of it.
 type Passed = HashMap<ConversationId, (u64, u64, u64), RandomState>;
 
+/// What a device has to do that is not up to date.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// While it is not known where the device stands.
+    early: Option<Passed>,
+    behind: VecDeque<ConversationId>,
+    paging: Option<ConversationId>,
+}
+
+impl Backlog {
+    fn is_over(&self) -> bool {
+        self.early.is_none() && self.paging.is_none() && self.behind.is_empty()
+    }
+}
+
 /// Delivery state of one device.
 #[derive(Debug, Default)]
 pub struct Device {
-    /// While it is not known where the device stands.
-    early: Option<Box<Passed>>,
-    tracks: HashMap<ConversationId, Track, RandomState>,
-    behind: VecDeque<ConversationId>,
-    paging: Option<ConversationId>,
+    tracks: ByConversation<Track>,
+    backlog: Option<Box<Backlog>>,
     acks: Vec<(ConversationId, u64, u64)>,
 }
 
@@ -130,20 +143,22 @@ impl Device {
     /// The device is on the map, but where it stands is still being asked: nothing is pushed until
     /// [`Device::begin`].
     pub fn hold(&mut self) {
-        self.early = Some(Box::default());
+        self.backlog().early = Some(Passed::default());
     }
 
     /// Where the device stands was told by `handle_backlog` and `handle_unrecovered`; `head_of` is the epoch and
     /// the head that were known then. What passed by since is backlog too.
     pub fn begin(&mut self, head_of: impl Fn(&ConversationId) -> Place) {
         // Nothing was shown yet, so nothing is to be read again.
-        for (conv, (epoch, first, last)) in *self.early.take().unwrap_or_default() {
+        let early = self.backlog.as_mut().and_then(|backlog| backlog.early.take());
+        self.backlog.take_if(|backlog| backlog.is_over());
+        for (conv, (epoch, first, last)) in early.unwrap_or_default() {
             let known = head_of(&conv);
             if known.1 == 0 {
                 let _ = self.handle_missed(&conv, epoch, first, last);
             } else if (epoch, last) > known {
                 // The track begins at what was known, whatever its epoch.
-                self.tracks.entry_ref(&conv).or_insert_with(|| Track::at(known));
+                self.tracks.get_or_insert_with(&conv, || Track::at(known));
                 let _ = self.handle_missed(&conv, epoch, first, last);
             }
         }
@@ -153,7 +168,7 @@ impl Device {
     pub fn handle_backlog(&mut self, conv: ConversationId, from: Place, head: Place) {
         if head > from {
             self.tracks.insert(conv.clone(), Track { head, mode: Mode::Behind, ..Track::at(from) });
-            self.behind.push_back(conv);
+            self.backlog().behind.push_back(conv);
         }
     }
 
@@ -244,26 +259,25 @@ impl Device {
 
     /// The next page to read, if one is due and the queue (of `queued` bytes) has room for it.
     pub fn next_page(&mut self, queued: usize) -> Option<PageRequest> {
-        if self.paging.is_some() || queued > DELIVERY_LOW_WATER_BYTES {
+        let backlog = self.backlog.as_mut().filter(|backlog| backlog.paging.is_none())?;
+        if queued > DELIVERY_LOW_WATER_BYTES {
             return None;
         }
-        loop {
-            let conv = self.behind.pop_front()?;
+        while let Some(conv) = backlog.behind.pop_front() {
             // A conversation that the user left meanwhile has no track.
             let Some(track) = self.tracks.get_mut(&conv).filter(|track| track.mode == Mode::Behind) else { continue };
             track.mode = Mode::Paging;
-            self.paging = Some(conv.clone());
+            backlog.paging = Some(conv.clone());
             return Some(PageRequest { conv, after: track.sent });
         }
+        self.backlog.take_if(|backlog| backlog.is_over());
+        None
     }
 
     /// The answer to [`Device::next_page`].
     pub fn handle_page(&mut self, conv: &ConversationId, page: PageEnd) -> PageOutcome {
-        if self.paging.as_ref() != Some(conv) {
-            return PageOutcome::Ignore;
-        }
-        self.paging = None;
-        let Some(track) = self.tracks.get_mut(conv) else { return PageOutcome::Ignore };
+        let asked = self.backlog.as_mut().and_then(|backlog| backlog.paging.take_if(|paging| paging == conv));
+        let Some(track) = asked.and_then(|conv| self.tracks.get_mut(&conv)) else { return PageOutcome::Ignore };
         let PageEnd { epoch, last, head, more } = page;
         track.head = track.head.max((epoch, head));
         // An empty page leads into a later epoch only if nothing is to come: else the place would skip what is missing.
@@ -272,12 +286,13 @@ impl Device {
         }
         if track.sent >= track.head {
             track.mode = Mode::Live;
-        } else {
-            track.mode = Mode::Behind;
-            // Finish one conversation before the next is begun.
-            self.behind.push_front(conv.clone());
+            self.backlog.take_if(|backlog| backlog.is_over());
+            return PageOutcome::Push;
         }
-        if last.is_none() && track.mode == Mode::Behind { PageOutcome::Stalled } else { PageOutcome::Push }
+        track.mode = Mode::Behind;
+        // Finish one conversation before the next is begun.
+        self.backlog().behind.push_front(conv.clone());
+        if last.is_none() { PageOutcome::Stalled } else { PageOutcome::Push }
     }
 
     /// The client's own `sync` was answered up to `last`; `complete` when that was the conversation's head.
@@ -288,7 +303,7 @@ impl Device {
         track.sent = track.sent.max((epoch, last));
         if track.head > track.sent {
             track.mode = Mode::Behind;
-            self.behind.push_back(conv.clone());
+            self.backlog().behind.push_back(conv.clone());
         } else {
             track.mode = Mode::Live;
         }
@@ -297,8 +312,8 @@ impl Device {
     /// The user is no longer in the conversation.
     pub fn handle_left(&mut self, conv: &ConversationId) {
         self.tracks.remove(conv);
-        if self.paging.as_ref() == Some(conv) {
-            self.paging = None;
+        if let Some(backlog) = &mut self.backlog {
+            backlog.paging.take_if(|paging| paging == conv);
         }
     }
 
@@ -328,12 +343,16 @@ impl Device {
     /// Whether backlog is outstanding.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.paging.is_some() || !self.behind.is_empty()
+        self.backlog.as_ref().is_some_and(|backlog| backlog.paging.is_some() || !backlog.behind.is_empty())
+    }
+
+    fn backlog(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
     }
 
     /// Notes what passes by a device that is held; false when it is not.
     fn pass_by(&mut self, conv: &ConversationId, epoch: u64, first: u64, last: u64) -> bool {
-        let Some(early) = &mut self.early else { return false };
+        let Some(early) = self.backlog.as_mut().and_then(|backlog| backlog.early.as_mut()) else { return false };
         let passed = early.entry_ref(conv).or_insert((epoch, first, last));
         match epoch.cmp(&passed.0) {
             std::cmp::Ordering::Less => {}
@@ -347,15 +366,15 @@ impl Device {
         if let Some(track) = self.tracks.get_mut(conv) {
             track.mode = Mode::Behind;
             track.head = track.head.max(head);
-            self.behind.push_back(conv.clone());
+            self.backlog().behind.push_back(conv.clone());
         }
     }
 
     fn track(&mut self, conv: &ConversationId, sent: Place) -> &mut Track {
-        if self.tracks.len() >= DEVICE_CONVERSATIONS_MAX && !self.tracks.contains_key(conv) {
-            self.tracks.retain(|_, track| track.mode != Mode::Live);
+        if self.tracks.len() >= DEVICE_CONVERSATIONS_MAX && !self.tracks.contains(conv) {
+            self.tracks.retain(|track| track.mode != Mode::Live);
         }
-        self.tracks.entry_ref(conv).or_insert_with(|| Track { began: sent, ..Track::at(sent) })
+        self.tracks.get_or_insert_with(conv, || Track { began: sent, ..Track::at(sent) })
     }
 }
 

@@ -4,6 +4,7 @@
 //! arguments, and what has to happen outside is returned as data. The gateway, the persist daemon,
 //! the tests and the fuzz targets all drive this same code. `README.md` is the map.
 
+mod by_conversation;
 pub mod catchup;
 pub mod conversation;
 pub mod dedup;
