@@ -155,7 +155,7 @@ pub(crate) fn drive(
         sender.waiting = issued;
         let ack_due = if plan.ack_ns > 0 { ack_at } else { u64::MAX };
         let boundary = if first.is_none() { warm } else { end };
-        network.poll(sender.due().min(ack_due).min(boundary).min(companion_due), traffic)?;
+        network.poll(sender.due(traffic).min(ack_due).min(boundary).min(companion_due), traffic)?;
     }
     let first = match first {
         Some(first) => first,
@@ -266,32 +266,39 @@ struct Sender {
 }
 
 impl Sender {
-    /// When the next message of the open loop is due; the closed loop is driven by what comes in.
-    fn due(&self) -> u64 {
+    /// When the next message is due. The closed loop is driven by what comes in, but for streams that rest.
+    fn due(&self, traffic: &Traffic) -> u64 {
         match self.pace {
-            Pace::Open(rate) => self.start + (self.next as f64 * 1e9 / rate) as u64,
-            Pace::Closed(_) => u64::MAX,
+            Pace::Open(rate) => self.intended(rate),
+            Pace::Closed(_) => traffic.resting.front().map_or(u64::MAX, |(until, _)| *until),
         }
+    }
+
+    fn intended(&self, rate: f64) -> u64 {
+        self.start + (self.next as f64 * 1e9 / rate) as u64
     }
 
     /// Hands over what is due, up to a burst; answers the intended times.
     fn send_due(&mut self, network: &mut Network, traffic: &mut Traffic, now: u64) -> Vec<u64> {
         let mut issued = std::mem::take(&mut self.waiting);
         issued.clear();
-        let moved = std::mem::take(&mut traffic.moved);
+        let mut moved = std::mem::take(&mut traffic.moved);
         match self.pace {
-            Pace::Open(_) => {
-                while issued.len() < BURST_MAX && self.due() <= now && self.due() < self.end {
-                    let intended = self.due();
+            Pace::Open(rate) => {
+                while issued.len() < BURST_MAX && self.intended(rate) <= now && self.intended(rate) < self.end {
+                    let intended = self.intended(rate);
                     traffic.send(network, traffic.turn(self.next), intended);
                     issued.push(intended);
                     self.next += 1;
                 }
             }
             Pace::Closed(inflight) => {
+                while let Some((_, stream)) = traffic.resting.pop_front_if(|(until, _)| *until <= now) {
+                    moved.push(stream);
+                }
                 for stream in &moved {
-                    let room =
-                        traffic.streams.get(*stream).map_or(0, |stream| inflight.saturating_sub(stream.inflight()));
+                    let awake = traffic.streams.get(*stream).filter(|stream| stream.rests_until_ns <= now);
+                    let room = awake.map_or(0, |stream| inflight.saturating_sub(stream.inflight()));
                     for _ in 0..room {
                         traffic.send(network, *stream, now);
                     }

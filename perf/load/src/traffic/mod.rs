@@ -13,7 +13,7 @@ mod receive;
 mod seat;
 mod stream;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use hdrhistogram::Histogram;
 
@@ -99,6 +99,8 @@ pub(crate) struct Traffic {
     gather_acks: bool,
     /// Streams in which something was answered or delivered, for the closed loop.
     pub(crate) moved: Vec<usize>,
+    /// Streams that rest after a refusal, and until when, in that order.
+    pub(crate) resting: VecDeque<(u64, usize)>,
     /// Connections that have signed in, with the time.
     pub(crate) signed_in: Vec<(usize, u64)>,
     /// Seats that have got all that they waited for, with the time.
@@ -142,6 +144,7 @@ impl Traffic {
             ack_waits: Vec::new(),
             gather_acks,
             moved: Vec::new(),
+            resting: VecDeque::new(),
             signed_in: Vec::new(),
             caught_up: Vec::new(),
             skipped: 0,

@@ -12,9 +12,11 @@ use crate::wire::{Message, Packet};
 
 /// Ends of connections that are printed; the rest is only counted.
 const ENDS_SHOWN: u64 = 5;
+/// How long a client waits that was told to come again: what `busy` asks for.
+const REST_NS: u64 = 500_000_000;
 
 impl Traffic {
-    fn handle_refusal(&mut self, connection: usize, id: u64, code: u32) {
+    fn handle_refusal(&mut self, connection: usize, read_ns: u64, id: u64, code: u32) {
         *self.refused.entry(code).or_default() += 1;
         let Some(seat) = self.seats.get_mut(connection) else { return };
         let at = seat.pending.iter().position(|pending| pending.id == id);
@@ -28,7 +30,8 @@ impl Traffic {
         let Some(stream) = self.streams.get_mut(index).filter(|stream| serial < stream.sent) else { return };
         stream.refused.insert(serial);
         stream.answered += u64::from(at.is_some());
-        self.moved.push(index);
+        stream.rests_until_ns = read_ns + REST_NS;
+        self.resting.push_back((stream.rests_until_ns, index));
     }
 
     fn handle_sent(&mut self, connection: usize, read_ns: u64, id: u64, seq: u64) {
@@ -199,7 +202,7 @@ impl Handler for Traffic {
         self.tally.packets += 1;
         match packet {
             Packet::Sent { id, seq } => self.handle_sent(connection, read_ns, *id, *seq),
-            Packet::Error { id, code } => self.handle_refusal(connection, *id, *code),
+            Packet::Error { id, code } => self.handle_refusal(connection, read_ns, *id, *code),
             Packet::Message(message) => self.handle_message(connection, read_ns, message, out),
             Packet::Signal { from, body } => {
                 let reading = self.bodies.read(body, None);

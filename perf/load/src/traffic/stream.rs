@@ -25,6 +25,8 @@ pub(crate) struct Stream {
     /// Deliveries to those who count.
     pub(super) delivered: u64,
     pub(super) refused: BTreeSet<u64>,
+    /// After a refusal: when the closed loop sends again.
+    pub(crate) rests_until_ns: u64,
     /// Number of the last `sent`.
     pub(super) last_seq: u64,
     numbers: Numbers,
@@ -56,6 +58,7 @@ impl Stream {
             answered: 0,
             delivered: 0,
             refused: BTreeSet::new(),
+            rests_until_ns: 0,
             last_seq: 0,
             numbers: Numbers::Unknown,
         }
