@@ -150,8 +150,16 @@ impl Subject {
         said(&mut start)?;
         let pid = std::fs::read_to_string(running.folder.path().join("pid")).context("it left no process id")?;
         running.pid = pid.trim().parse().context("no process id")?;
-        running.reach =
-            vec!["--protocol".to_owned(), self.name.clone(), "--url".to_owned(), format!("ws://127.0.0.1:{port}/")];
+        running.reach = [
+            "--protocol",
+            &self.name,
+            "--url",
+            &format!("ws://127.0.0.1:{port}/"),
+            "--api",
+            &format!("http://127.0.0.1:{port}"),
+        ]
+        .map(str::to_owned)
+        .into();
         Ok(running)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! That program links what draws graphs; this one stays small.
 
+use std::env;
 use std::ffi::OsString;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +12,9 @@ use crate::process;
 /// Runs it; whether it went well.
 pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
     let (mut cargo, _) = process::cargo_here()?;
-    cargo.args(["run", "--quiet", "--locked", "--release", "--package", "ringway-perf", "--"]).args(arguments);
+    let manifest = cargo.get_current_dir().context("no folder of the checkout")?.join("Cargo.toml");
+    // Files that are named are meant from where the caller stands.
+    cargo.current_dir(env::current_dir()?).args(["run", "--quiet", "--locked", "--release", "--manifest-path"]);
+    cargo.arg(manifest).args(["--package", "ringway-perf", "--"]).args(arguments);
     Ok(cargo.status().context("cargo")?.success())
 }
