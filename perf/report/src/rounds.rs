@@ -76,8 +76,13 @@ pub(crate) fn measure(
             if figures.cannot.contains_key(&subject.name) {
                 continue;
             }
-            let running = subject.start(options)?;
-            match call(options, programs, &running).with_context(|| format!("round {number} of {}", subject.name))? {
+            let outcome = subject.start(options).and_then(|running| call(options, programs, &running));
+            let outcome = match outcome {
+                // A peer that gives up is a finding, and no reason to lose what the others have shown.
+                Err(error) if subject.is_peer() => Outcome::Cannot(format!("round {number}: {error:#}")),
+                outcome => outcome.with_context(|| format!("round {number} of {}", subject.name))?,
+            };
+            match outcome {
                 Outcome::Cannot(why) => {
                     eprintln!("{}: cannot: {why}", subject.name);
                     figures.cannot.insert(subject.name.clone(), why);

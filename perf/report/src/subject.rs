@@ -124,6 +124,11 @@ impl Subject {
         options.shards > 1 || !matches!(self.kind, Kind::Ringway(_, Some(_)))
     }
 
+    /// Whether it is somebody else's: not ours, and no floor.
+    pub(crate) fn is_peer(&self) -> bool {
+        matches!(self.kind, Kind::Peer(_)) && !FLOORS.contains(&self.name.as_str())
+    }
+
     /// Starts it where and as large as a run says, with an empty folder.
     ///
     /// # Errors
