@@ -107,16 +107,12 @@ pub(crate) async fn places(
     device: &DeviceId,
     fresh: &[String],
 ) -> Result<Vec<Place>, StoreError> {
-    let asking = database.clone();
-    let together = move |asked: Vec<PlacesOf>| {
-        let database = asking.clone();
-        async move { places_of(&database, &asked).await }
-    };
-    database.gathers.places.ask((uid.clone(), device.clone(), fresh.to_vec()), together).await
+    let asked = (uid.clone(), device.clone(), fresh.to_vec());
+    database.gathers.places.ask(database, asked, places_of).await
 }
 
 /// The same of several devices, in their order.
-async fn places_of(database: &Database, asked: &[PlacesOf]) -> Result<Vec<Vec<Place>>, StoreError> {
+async fn places_of(database: Database, asked: Vec<PlacesOf>) -> Result<Vec<Vec<Place>>, StoreError> {
     type Found = (i64, String, i64, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
     let list: Vec<(&str, &str, &[String])> =
         asked.iter().map(|(uid, device, fresh)| (uid.as_str(), device.as_str(), fresh.as_slice())).collect();
@@ -202,17 +198,12 @@ pub(crate) async fn names(database: &Database, uids: &[&str]) -> Result<HashMap<
 
 /// When the messages at these places were taken; those not archived are left out.
 pub(crate) async fn times(database: &Database, places: &[(&str, u64)]) -> Result<Times, StoreError> {
-    let asking = database.clone();
-    let together = move |asked: Vec<Vec<(String, u64)>>| {
-        let database = asking.clone();
-        async move { times_of(&database, &asked).await }
-    };
     let asked = places.iter().map(|(conv, seq)| ((*conv).to_owned(), *seq)).collect();
-    database.gathers.times.ask(asked, together).await
+    database.gathers.times.ask(database, asked, times_of).await
 }
 
 /// The same of several lists, in their order.
-async fn times_of(database: &Database, asked: &[Vec<(String, u64)>]) -> Result<Vec<Times>, StoreError> {
+async fn times_of(database: Database, asked: Vec<Vec<(String, u64)>>) -> Result<Vec<Times>, StoreError> {
     let list: Vec<(usize, &str, u64)> = asked
         .iter()
         .enumerate()

@@ -71,13 +71,14 @@ impl<Q, A> Leader<Q, A> {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
-    /// The answer to a question. `together` answers several, in their order.
+    /// The answer to a question. `together` answers several with the database, in their order.
     ///
     /// # Errors
     /// What the round's statement failed with; all of its questions share that.
-    pub(super) async fn ask<T, F>(self: &Arc<Self>, question: Q, together: T) -> Result<A, StoreError>
+    pub(super) async fn ask<D, T, F>(self: &Arc<Self>, database: &D, question: Q, together: T) -> Result<A, StoreError>
     where
-        T: Fn(Vec<Q>) -> F + Send + 'static,
+        D: Clone + Send + Sync + 'static,
+        T: Fn(D, Vec<Q>) -> F + Send + 'static,
         F: Future<Output = Result<Vec<A>, StoreError>> + Send,
     {
         let (reply, answer) = oneshot::channel();
@@ -87,10 +88,10 @@ impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
             !std::mem::replace(&mut waiting.led, true)
         };
         if leads {
-            let mut leader = Leader { gather: Arc::clone(self), done: false };
+            let (mut leader, database) = (Leader { gather: Arc::clone(self), done: false }, database.clone());
             tokio::spawn(async move {
                 while let Some((questions, replies)) = leader.next() {
-                    tell(replies, together(questions).await);
+                    tell(replies, together(database.clone(), questions).await);
                 }
             });
         }
@@ -132,7 +133,7 @@ mod tests {
             (Arc::new(Gather::default()), Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
         let ask = |question: u64| {
             let (gather, gate, rounds) = (Arc::clone(&gather), Arc::clone(&gate), Arc::clone(&rounds));
-            let together = move |questions: Vec<u64>| {
+            let together = move |(), questions: Vec<u64>| {
                 rounds.lock().unwrap().push(questions.len());
                 let gate = Arc::clone(&gate);
                 async move {
@@ -140,7 +141,7 @@ mod tests {
                     Ok(questions.into_iter().map(|question| question * 2).collect())
                 }
             };
-            tokio::spawn(async move { gather.ask(question, together).await.unwrap() })
+            tokio::spawn(async move { gather.ask(&(), question, together).await.unwrap() })
         };
         let first = ask(1);
         while rounds.lock().unwrap().is_empty() {
@@ -165,12 +166,12 @@ mod tests {
     #[tokio::test]
     async fn a_failed_round_fails_its_questions_and_no_others() {
         let gather: Arc<Gather<u64, u64>> = Arc::default();
-        let failing = |_| async { Err(StoreError::new("sqlite", "away")) };
-        assert_eq!(gather.ask(1, failing).await.unwrap_err().message, "away");
-        assert_eq!(gather.ask(2, |questions| async { Ok(questions) }).await.unwrap(), 2);
+        let failing = |(), _| async { Err(StoreError::new("sqlite", "away")) };
+        assert_eq!(gather.ask(&(), 1, failing).await.unwrap_err().message, "away");
+        assert_eq!(gather.ask(&(), 2, |(), questions| async { Ok(questions) }).await.unwrap(), 2);
         // A leader that ends early keeps nobody waiting.
-        let panicking = |_: Vec<u64>| async { panic!("planted") };
-        assert_eq!(gather.ask(3, panicking).await.unwrap_err().message, "the question was dropped");
-        assert_eq!(gather.ask(4, |questions| async { Ok(questions) }).await.unwrap(), 4);
+        let panicking = |(), _: Vec<u64>| async { panic!("planted") };
+        assert_eq!(gather.ask(&(), 3, panicking).await.unwrap_err().message, "the question was dropped");
+        assert_eq!(gather.ask(&(), 4, |(), questions| async { Ok(questions) }).await.unwrap(), 4);
     }
 }

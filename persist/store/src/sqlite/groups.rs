@@ -287,16 +287,11 @@ pub(super) async fn membership(database: &Database, id: &str, uid: &Uid) -> Resu
 }
 
 pub(super) async fn of_user(database: &Database, uid: &Uid) -> Result<Vec<ConversationId>, DirectoryError> {
-    let asking = database.clone();
-    let together = move |uids: Vec<Uid>| {
-        let database = asking.clone();
-        async move { of_users(&database, &uids).await }
-    };
-    Ok(database.gathers.groups.ask(uid.clone(), together).await?)
+    Ok(database.gathers.groups.ask(database, uid.clone(), of_users).await?)
 }
 
 /// The groups of each user, in the order of the users.
-async fn of_users(database: &Database, uids: &[Uid]) -> Result<Vec<Vec<ConversationId>>, StoreError> {
+async fn of_users(database: Database, uids: Vec<Uid>) -> Result<Vec<Vec<ConversationId>>, StoreError> {
     let asked: Vec<&str> = uids.iter().map(Uid::as_str).collect();
     let rows: Vec<(i64, String)> = sqlx::query_as(
         "SELECT j.key, m.group_id FROM json_each(?1) j CROSS JOIN group_members m ON m.uid = j.value \
