@@ -340,10 +340,8 @@ impl Core {
             self.effects.push_back(Effect::Event(Event::Message(message)));
         }
         while let Some((conv, point)) = self.store.poll_moved() {
-            match self.ack_mode {
-                AckMode::Gathered(ms) => self.acks.note(conv.clone(), point, now_ms + ms),
-                AckMode::Immediate => self.acks.note(conv.clone(), point, now_ms),
-                AckMode::Manual => {}
+            if let Some(delay_ms) = self.ack_mode.delay_ms(&conv) {
+                self.acks.note(conv.clone(), point, now_ms + delay_ms);
             }
             self.effects.push_back(Effect::Moved(conv, point));
         }
