@@ -50,7 +50,14 @@ impl<V> ByConversation<V> {
     pub(crate) fn get_or_insert_with(&mut self, conv: &ConversationId, value: impl FnOnce() -> V) -> &mut V {
         match self.find(conv) {
             #[expect(clippy::indexing_slicing, reason = "it was found there")]
-            Ok(at) => &mut self.entries[at].value,
+            Ok(at) => {
+                let entry = &mut self.entries[at];
+                // Who asks shares its name with all devices that it asks: theirs is then compared by address, and held once.
+                if !entry.conv.is_shared_with(conv) {
+                    entry.conv = conv.clone();
+                }
+                &mut entry.value
+            }
             Err(at) => self.insert_at(at, conv.clone(), value()),
         }
     }

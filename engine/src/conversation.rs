@@ -281,9 +281,9 @@ impl Hub {
         }
         self.queued_bytes += message.body.len();
         let event = MessageEvent {
-            conv: self.conv.as_str().to_owned(),
+            conv: self.conv.as_str().into(),
             msg_id: ids.next_id(now_ms),
-            from: from.to_owned(),
+            from: from.into(),
             client_msg_id: message.client_msg_id,
             kind: message.kind,
             body: message.body,

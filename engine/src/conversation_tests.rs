@@ -13,10 +13,10 @@ fn submission(from: &str, n: u64, retry: bool) -> Submission {
         origin: Origin { shard: 0, connection: from.bytes().map(u64::from).sum(), command: n, taken_us: n },
         conv: ConversationId::parse("group:g").unwrap(),
         from: Some(Uid::parse(from).unwrap()),
-        client_msg_id: format!("{from}-{n}"),
+        client_msg_id: format!("{from}-{n}").into(),
         kind: "text".into(),
         body: format!("body {n}"),
-        enc: String::new(),
+        enc: "".into(),
         retry,
     }
 }
@@ -71,7 +71,7 @@ impl World {
     fn commit(&mut self, batch: &[BatchEntry]) {
         let mut numbers = Vec::new();
         for entry in batch {
-            let key = (entry.event.from.clone(), entry.event.client_msg_id.clone());
+            let key = (entry.event.from.to_string(), entry.event.client_msg_id.to_string());
             let known = self.known.get(&key).copied();
             numbers.push(known.unwrap_or_else(|| {
                 self.head += 1;
@@ -96,8 +96,9 @@ impl World {
 #[test]
 fn one_batch_is_in_flight_and_what_comes_meanwhile_is_the_next() {
     let mut world = World::with_senders(&["a"]);
-    let ids =
-        |batch: &[BatchEntry]| -> Vec<String> { batch.iter().map(|entry| entry.event.client_msg_id.clone()).collect() };
+    let ids = |batch: &[BatchEntry]| -> Vec<String> {
+        batch.iter().map(|entry| entry.event.client_msg_id.to_string()).collect()
+    };
     assert!(!world.hub.is_due());
     for n in 1..=2 {
         world.submit(submission("a", n, false));

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use crate::errors::{CloseCode, ErrorCode};
@@ -42,13 +43,13 @@ pub struct Submission {
     /// Sender; `None` for the server, which needs no permission.
     pub from: Option<Uid>,
     /// Idempotency key within sender and conversation.
-    pub client_msg_id: String,
+    pub client_msg_id: CompactString,
     /// Message type.
-    pub kind: String,
+    pub kind: CompactString,
     /// Body.
     pub body: String,
     /// Body encoding.
-    pub enc: String,
+    pub enc: CompactString,
     /// Whether the client sent it before.
     pub retry: bool,
 }

@@ -11,7 +11,10 @@
 //! rkyv's own check passes most single-bit flips, so the CRC is not optional. A new shape of a body
 //! is a new version; decoders keep the old ones.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
+use compact_str::CompactString;
 use rkyv::{Archive, Deserialize, Serialize, rancor::Error as RkyvError, util::AlignedVec};
 use thiserror::Error;
 
@@ -33,22 +36,25 @@ pub enum Event {
 }
 
 /// A message as its hub accepted it; the number comes after it is durable.
+///
+/// What is short as a rule (up to 24 bytes) lies in place: a message is made on one thread and dropped on another, which
+/// is what costs an allocator most. In the log they are strings like any other.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct MessageEvent {
     /// Conversation id.
-    pub conv: String,
+    pub conv: CompactString,
     /// Snowflake.
     pub msg_id: u64,
     /// Sender's user id; empty for the server.
-    pub from: String,
+    pub from: CompactString,
     /// The sender's id for it.
-    pub client_msg_id: String,
+    pub client_msg_id: CompactString,
     /// Message type.
-    pub kind: String,
+    pub kind: CompactString,
     /// Body.
     pub body: String,
     /// Body encoding, empty or `deflate`.
-    pub enc: String,
+    pub enc: CompactString,
     /// Unix milliseconds at which the hub took it.
     pub ts_ms: u64,
 }
@@ -95,12 +101,18 @@ impl MessageEvent {
     /// As [`MessageEvent::to_message`], in place of another message, whose texts give their room.
     pub fn fill(&self, epoch: u64, seq: u64, message: &mut Message) {
         let Self { conv, msg_id, from, client_msg_id, kind, body, enc, ts_ms } = self;
-        message.conv.clone_from(conv);
-        message.from.clone_from(from);
-        message.client_msg_id.clone_from(client_msg_id);
-        message.kind.clone_from(kind);
+        let texts = [
+            (&mut message.conv, conv),
+            (&mut message.from, from),
+            (&mut message.client_msg_id, client_msg_id),
+            (&mut message.kind, kind),
+            (&mut message.enc, enc),
+        ];
+        for (text, new) in texts {
+            text.clear();
+            text.push_str(new);
+        }
         message.body.clone_from(body);
-        message.enc.clone_from(enc);
         (message.msg_id, message.epoch, message.seq, message.ts) = (*msg_id, epoch, seq, *ts_ms);
     }
 
@@ -108,7 +120,16 @@ impl MessageEvent {
     #[must_use]
     pub fn of_message(message: Message) -> Self {
         let Message { conv, msg_id, from, client_msg_id, kind, body, enc, ts, epoch: _, seq: _ } = message;
-        Self { conv, msg_id, from, client_msg_id, kind, body, enc, ts_ms: ts }
+        Self {
+            conv: conv.into(),
+            msg_id,
+            from: from.into(),
+            client_msg_id: client_msg_id.into(),
+            kind: kind.into(),
+            body,
+            enc: enc.into(),
+            ts_ms: ts,
+        }
     }
 }
 
@@ -118,7 +139,7 @@ impl Event {
     pub fn encode(&self) -> Bytes {
         match self {
             Self::Message(event) => encode_message(event),
-            Self::Read(event) => with_header(KIND_READ, rkyv::to_bytes::<RkyvError>(event)),
+            Self::Read(event) => framed(KIND_READ, |body| rkyv::api::high::to_bytes_in(event, body)),
         }
     }
 
@@ -155,19 +176,28 @@ impl Event {
 /// The bytes that go into the log for a message; as [`Event::encode`], without owning it.
 #[must_use]
 pub fn encode_message(event: &MessageEvent) -> Bytes {
-    with_header(KIND_MESSAGE, rkyv::to_bytes::<RkyvError>(event))
+    framed(KIND_MESSAGE, |body| rkyv::api::high::to_bytes_in(event, body))
 }
 
-fn with_header(kind: u8, body: Result<AlignedVec, RkyvError>) -> Bytes {
-    // Serializing strings and integers into memory has no way to fail.
-    let body = body.unwrap_or_else(|_| AlignedVec::new());
-    let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[VERSION, kind]);
-    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    out.extend_from_slice(&crc32c(&body).to_le_bytes());
-    out.extend_from_slice(&body);
-    Bytes::from(out)
+thread_local! {
+    /// Where bodies are written first: rkyv wants an alignment that lies behind the header otherwise.
+    static BODY: RefCell<AlignedVec> = RefCell::default();
+}
+
+fn framed(kind: u8, write: impl FnOnce(AlignedVec) -> Result<AlignedVec, RkyvError>) -> Bytes {
+    BODY.with_borrow_mut(|kept| {
+        // Serializing strings and integers into memory has no way to fail.
+        let body = write(std::mem::take(kept)).unwrap_or_default();
+        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[VERSION, kind]);
+        out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        out.extend_from_slice(&crc32c(&body).to_le_bytes());
+        out.extend_from_slice(&body);
+        *kept = body;
+        kept.clear();
+        Bytes::from(out)
+    })
 }
 
 fn crc32c(bytes: &[u8]) -> u32 {
@@ -187,7 +217,7 @@ mod tests {
             client_msg_id: "c-1".into(),
             kind: "text".into(),
             body: body.into(),
-            enc: String::new(),
+            enc: "".into(),
             ts_ms: 1,
         })
     }

@@ -198,6 +198,11 @@ impl ConversationId {
         split(&self.0).unwrap_or(ConversationKind::Group(""))
     }
 
+    /// Whether both are the same text in memory; two of one text may still be equal.
+    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// True for a `group:` id.
     #[must_use]
     pub fn is_group(&self) -> bool {

@@ -419,10 +419,10 @@ impl Session {
             origin: Origin { shard: self.shard, connection: self.connection, command: id, taken_us: 0 },
             conv: conv.map_err(invalid)?,
             from: Some(uid.clone()),
-            client_msg_id: send.client_msg_id.into_owned(),
-            kind: kind.into_owned(),
+            client_msg_id: send.client_msg_id.into(),
+            kind: kind.into(),
             body: send.body.into_owned(),
-            enc: send.enc.into_owned(),
+            enc: send.enc.into(),
             retry: send.retry,
         })
     }

@@ -56,8 +56,8 @@ pub(crate) fn decode(records: &[LogRecord]) -> Decoded {
 fn understand(record: &LogRecord) -> Result<Event, String> {
     let event = Event::decode(&record.bytes).map_err(|error| error.to_string())?;
     let (conv, uid) = match &event {
-        Event::Message(message) => (&message.conv, None),
-        Event::Read(read) => (&read.conv, Some(&read.uid)),
+        Event::Message(message) => (message.conv.as_str(), None),
+        Event::Read(read) => (read.conv.as_str(), Some(&read.uid)),
     };
     ConversationId::parse(conv).map_err(|error| error.to_string())?;
     uid.map(|uid| Uid::parse(uid)).transpose().map_err(|error| error.to_string())?;

@@ -97,13 +97,13 @@ fn event(writer: u64, n: u64, load: Load) -> Arc<MessageEvent> {
     let prefix = if load.ordered { 0 } else { n.wrapping_mul(2_654_435_761) as u32 };
     let ts_ms = load.began_ms + n / 20;
     Arc::new(MessageEvent {
-        conv: conv(writer, n % load.conversations),
+        conv: conv(writer, n % load.conversations).into(),
         msg_id: ((ts_ms - 1_704_067_200_000) << 22) | (writer << 12) | (n % 1_024),
-        from: format!("a{writer:02}{:05}", n % load.conversations),
-        client_msg_id: format!("{prefix:08x}-{n:016x}"),
+        from: format!("a{writer:02}{:05}", n % load.conversations).into(),
+        client_msg_id: format!("{prefix:08x}-{n:016x}").into(),
         kind: "text".into(),
         body: "x".repeat(128),
-        enc: String::new(),
+        enc: "".into(),
         ts_ms,
     })
 }

@@ -83,8 +83,8 @@ impl Reminders {
                 epoch: message.epoch,
                 seq: message.seq,
                 msg_id: event.msg_id,
-                from: event.from.clone(),
-                kind: event.kind.clone(),
+                from: event.from.to_string(),
+                kind: event.kind.to_string(),
                 taken_ms: event.ts_ms,
             };
             if self.noted.try_send(Arc::new(noted)).is_err() {

@@ -69,13 +69,13 @@ fn event(caller: u64, conversation: u64) -> Arc<MessageEvent> {
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     Arc::new(MessageEvent {
-        conv: format!("p2p:a{caller:02}-{conversation:03}:b"),
+        conv: format!("p2p:a{caller:02}-{conversation:03}:b").into(),
         msg_id: n,
         from: "b".into(),
-        client_msg_id: format!("{n:032x}"),
+        client_msg_id: format!("{n:032x}").into(),
         kind: "text".into(),
         body: "x".repeat(128),
-        enc: String::new(),
+        enc: "".into(),
         // So late that the epoch, which has just begun, is old to it: else each send is looked up in SQL too.
         ts_ms: now_ms + 700_000,
     })

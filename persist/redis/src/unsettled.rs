@@ -66,7 +66,7 @@ impl Unsettled {
     /// Messages have these numbers (epoch, sequence) now, and are not archived.
     pub(crate) fn insert(&mut self, numbered: Vec<(u64, u64, Arc<MessageEvent>)>, now: Instant) {
         for (epoch, seq, event) in numbered {
-            let of = self.conversations.entry(event.conv.clone()).or_default();
+            let of = self.conversations.entry(event.conv.to_string()).or_default();
             // The number that it had in an earlier epoch is void.
             if let Some(old) = of.places.get(&event.msg_id).copied().filter(|old| old.0 < epoch) {
                 self.bytes = self.bytes.saturating_sub(of.remove(old));

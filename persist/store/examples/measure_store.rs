@@ -57,13 +57,13 @@ fn event(n: u64, conversations: u64, ordered: bool) -> Arc<MessageEvent> {
     let prefix = if ordered { 0 } else { n.wrapping_mul(2_654_435_761) as u32 };
     let now_ms = 1_760_000_000_000 + n / 20;
     Arc::new(MessageEvent {
-        conv: format!("p2p:a{pair:05}:b{pair:05}"),
+        conv: format!("p2p:a{pair:05}:b{pair:05}").into(),
         msg_id: ((now_ms - 1_704_067_200_000) << 22) | (n % 1_024),
-        from: format!("a{pair:05}"),
-        client_msg_id: format!("{prefix:08x}-{n:016x}"),
+        from: format!("a{pair:05}").into(),
+        client_msg_id: format!("{prefix:08x}-{n:016x}").into(),
         kind: "text".into(),
         body: "x".repeat(128),
-        enc: String::new(),
+        enc: "".into(),
         ts_ms: now_ms,
     })
 }

@@ -180,7 +180,7 @@ mod tests {
             client_msg_id: "c".into(),
             kind: "text".into(),
             body: body.into(),
-            enc: String::new(),
+            enc: "".into(),
             ts_ms: 1,
         }
     }

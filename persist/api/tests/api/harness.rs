@@ -167,10 +167,10 @@ impl Server {
             conv: conv.into(),
             msg_id: id,
             from: from.into(),
-            client_msg_id: format!("c-{id}"),
+            client_msg_id: format!("c-{id}").into(),
             kind: "text".into(),
             body: body.into(),
-            enc: String::new(),
+            enc: "".into(),
             ts_ms: 1_700_000_000_000 + id,
         });
         let number = self.state.number(std::slice::from_ref(&event)).await.unwrap()[0];

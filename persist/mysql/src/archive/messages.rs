@@ -144,8 +144,11 @@ async fn insert_rows<'a, 'b: 'a>(
     insert.push_values(rows, |mut row, (placed, reuse)| {
         let (message, event) = (placed.message, &placed.message.event);
         row.push_bind(placed.conversation).push_bind(message.seq).push_bind(message.epoch).push_bind(event.msg_id);
-        row.push_bind(&event.from).push_bind(&event.client_msg_id).push_bind(reuse).push_bind(&event.kind);
-        row.push_bind(&event.body).push_bind(&event.enc).push_bind(event.ts_ms).push_bind(archived_ms);
+        row.push_bind(event.from.as_str())
+            .push_bind(event.client_msg_id.as_str())
+            .push_bind(reuse)
+            .push_bind(event.kind.as_str());
+        row.push_bind(&event.body).push_bind(event.enc.as_str()).push_bind(event.ts_ms).push_bind(archived_ms);
     });
     // The lengths are few, so these texts stay prepared.
     insert.build().execute(connection).await.map(drop)
@@ -167,8 +170,8 @@ async fn insert_one_by_one(
         let event = &placed.message.event;
         let latest: Option<(u32, u64, u64)> = sqlx::query_as(AssertSqlSafe(text.as_str()))
             .bind(placed.conversation)
-            .bind(&event.from)
-            .bind(&event.client_msg_id)
+            .bind(event.from.as_str())
+            .bind(event.client_msg_id.as_str())
             .fetch_optional(&mut *connection)
             .await?;
         let reuse = match latest {
@@ -214,8 +217,8 @@ async fn refuse_repeats_over_the_border(
         push_any(&mut select, chunk, |select, placed| {
             let event = &placed.message.event;
             select.push("conversation = ").push_bind(placed.conversation);
-            select.push(" AND sender = ").push_bind(&event.from);
-            select.push(" AND client_msg_id = ").push_bind(&event.client_msg_id);
+            select.push(" AND sender = ").push_bind(event.from.as_str());
+            select.push(" AND client_msg_id = ").push_bind(event.client_msg_id.as_str());
         });
         let rows = select.build_query_as().fetch_all(&mut *connection).await;
         let rows: Vec<(u64, Text, Text, u64, u64)> = or_dropped(rows)?;

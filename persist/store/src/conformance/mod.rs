@@ -53,7 +53,7 @@ pub fn message(conv: &str, from: &str, client_msg_id: &str, msg_id: u64, ts_ms: 
         client_msg_id: client_msg_id.into(),
         kind: "text".into(),
         body: format!("message {msg_id}"),
-        enc: String::new(),
+        enc: "".into(),
         ts_ms,
     })
 }

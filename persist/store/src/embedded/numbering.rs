@@ -169,7 +169,8 @@ struct ToRead {
 
 impl Missing<'_> {
     fn owned(self) -> ToRead {
-        let names = |event: &MessageEvent| [event.conv.clone(), event.from.clone(), event.client_msg_id.clone()];
+        let names =
+            |event: &MessageEvent| [&event.conv, &event.from, &event.client_msg_id].map(|name| name.to_string());
         ToRead {
             heads: self.heads.into_iter().map(str::to_owned).collect(),
             sends: self.sends.into_iter().map(|(key, event)| (key, names(event))).collect(),

@@ -103,7 +103,7 @@ impl Tails {
         self.unarchived_bytes += cost_bytes(event);
         if conversation.fresh && conversation.head == 1 {
             for uid in parties(&event.conv) {
-                self.fresh.entry(uid).or_default().insert(event.conv.clone());
+                self.fresh.entry(uid).or_default().insert(event.conv.to_string());
             }
         }
         conversation.head
@@ -127,7 +127,7 @@ impl Tails {
         if std::mem::take(&mut conversation.fresh) {
             for uid in parties(&message.event.conv) {
                 if let Some(convs) = self.fresh.get_mut(&uid) {
-                    convs.remove(&message.event.conv);
+                    convs.remove(message.event.conv.as_str());
                     if convs.is_empty() {
                         self.fresh.remove(&uid);
                     }

@@ -80,16 +80,24 @@ pub(super) struct Placed<'a> {
     pub(super) message: &'a NumberedMessage,
 }
 
+/// What the text columns held in the row before. The driver wants each text on the heap, and most types, encodings and
+/// many senders are those of the row before: they are shared with it.
+type LastTexts = [Arc<str>; 5];
+
 impl Placed<'_> {
-    fn bind(&self, arguments: &mut SqliteArguments, archived_ms: i64) -> Result<(), StoreError> {
+    fn bind(&self, texts: &mut LastTexts, arguments: &mut SqliteArguments, archived_ms: i64) -> Result<(), StoreError> {
         let event = &self.message.event;
         let refused = |error| StoreError::new("sqlite", error);
         arguments.add(key(self.conversation, self.message.seq)?).map_err(refused)?;
         arguments.add(self.conversation).map_err(refused)?;
         arguments.add(signed(self.message.epoch)).map_err(refused)?;
         arguments.add(signed(event.msg_id)).map_err(refused)?;
-        for text in [&event.from, &event.client_msg_id, &event.kind, &event.body, &event.enc] {
-            arguments.add(text.as_str()).map_err(refused)?;
+        let own = [event.from.as_str(), &event.client_msg_id, &event.kind, &event.body, &event.enc];
+        for (text, last) in own.into_iter().zip(texts) {
+            if **last != *text {
+                *last = text.into();
+            }
+            arguments.add(Arc::clone(last)).map_err(refused)?;
         }
         arguments.add(signed(event.ts_ms)).map_err(refused)?;
         arguments.add(archived_ms).map_err(refused)
@@ -109,8 +117,9 @@ pub(super) async fn insert(
         messages = rest;
         let mut arguments = SqliteArguments::default();
         arguments.reserve(chunk.len() * BOUND_COLUMNS, 0);
+        let mut texts = LastTexts::default();
         for message in chunk {
-            message.bind(&mut arguments, signed(archived_ms))?;
+            message.bind(&mut texts, &mut arguments, signed(archived_ms))?;
         }
         let insert = sqlx::query_with(AssertSqlSafe(Arc::clone(text)), arguments);
         match insert.execute(&mut **transaction).await {
@@ -172,7 +181,7 @@ async fn insert_reused(
 ) -> Result<(), StoreError> {
     for placed in chunk {
         let mut arguments = SqliteArguments::default();
-        placed.bind(&mut arguments, signed(archived_ms))?;
+        placed.bind(&mut LastTexts::default(), &mut arguments, signed(archived_ms))?;
         let done = sqlx::query_with(
             "INSERT INTO messages (key, conv, epoch, msg_id, sender, client_msg_id, reuse, kind, body, enc, ts_ms, \
              archived_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, \

@@ -299,7 +299,7 @@ fn what_a_message_allocates() {
         world.connect("a", &[]).await;
         world.connect("b", &[]).await;
         let (taken, shown) = world.count_send(&user("b").unwrap(), "p2p:a:b").await;
-        check("send, until handed to the uplink", format, taken, 6);
+        check("send, until handed to the uplink", format, taken, 2);
         check("send, from its numbers on", format, shown, 1);
     });
 }

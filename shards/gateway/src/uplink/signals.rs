@@ -190,10 +190,10 @@ impl Uplink {
             origin: Origin { shard: Origin::SERVER, connection: 0, command: token, taken_us: 0 },
             conv,
             from: None,
-            client_msg_id: message.client_msg_id,
-            kind: message.kind,
+            client_msg_id: message.client_msg_id.into(),
+            kind: message.kind.into(),
             body: message.body,
-            enc: String::new(),
+            enc: "".into(),
             retry: true,
         };
         self.tell(home, ToShard::Submit(Box::new(submission)));

@@ -183,13 +183,13 @@ pub(crate) fn deliver(first_seq: u64, count: u64, body: &str) -> Word {
     let conv = "group:g".to_owned();
     let items = (first_seq..first_seq + count).map(|seq| {
         let event = MessageEvent {
-            conv: conv.clone(),
+            conv: conv.as_str().into(),
             msg_id: 1_000 + seq,
             from: "a".into(),
-            client_msg_id: format!("c-{seq}"),
+            client_msg_id: format!("c-{seq}").into(),
             kind: "text".into(),
             body: body.into(),
-            enc: String::new(),
+            enc: "".into(),
             ts_ms: seq,
         };
         DeliverItem { seq, event }

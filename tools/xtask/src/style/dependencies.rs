@@ -9,6 +9,7 @@ use super::{File, Offence};
 const ENGINE: &[&str] = &[
     "base64",
     "bytes",
+    "compact_str",
     "crc-fast",
     "flate2",
     "foldhash",
