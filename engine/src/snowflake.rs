@@ -15,8 +15,10 @@
 pub const EPOCH_MS: u64 = 1_704_067_200_000;
 const COUNT_BITS: u32 = 10;
 const NODE_BITS: u32 = 12;
-/// Largest node number.
+/// Largest value of the node field.
 pub const NODE_MAX: u16 = (1 << NODE_BITS) - 1;
+/// Low bits of the node field that name the shard; those above are the number of the node.
+pub const SHARD_BITS: u32 = 6;
 
 /// Makes message ids for one shard.
 #[derive(Debug)]
@@ -60,6 +62,12 @@ pub fn made_at_ms(id: u64) -> u64 {
     (id >> (COUNT_BITS + NODE_BITS)) + EPOCH_MS
 }
 
+/// The number of the node that made an id.
+#[must_use]
+pub fn made_by(id: u64) -> u64 {
+    (id >> (COUNT_BITS + SHARD_BITS)) & ((1 << (NODE_BITS - SHARD_BITS)) - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +93,13 @@ mod tests {
         let mut after = Snowflake::new(7, floor);
         assert!(after.next_id(EPOCH_MS + 10) > floor);
         assert_eq!(made_at_ms(floor), EPOCH_MS + 1_000_000);
+    }
+
+    #[test]
+    fn an_id_tells_its_node_whatever_shard_made_it() {
+        for (node, shard) in [(0, 63), (1, 0), (41, 5), (63, 63)] {
+            let id = Snowflake::new(node << SHARD_BITS | shard, 0).next_id(EPOCH_MS + 1_234_567);
+            assert_eq!(made_by(id), u64::from(node), "{node} {shard}");
+        }
     }
 }

@@ -23,6 +23,14 @@ pub const DRIFT_LEASE_MS: u64 = 60_000;
 /// Times in a row that a page of a round may fail, with waits that double between them: with the last wait some ten
 /// seconds. Then the round is given up.
 pub const DRIFT_FAILURES_MAX: u32 = 8;
+/// Holes of the archive are looked for this often: one is told so much later at most.
+pub const HOLES_LOOK_MS: u64 = 5_000;
+/// How long the lease of whoever looks for holes lasts.
+pub const HOLES_LEASE_MS: u64 = 20_000;
+/// Holes of one look, the oldest. Past it: those after them are neither counted nor told before others are filled.
+pub const HOLES_LISTED_MAX: usize = 256;
+/// Messages on either side of a hole whose nodes are named where nobody has what is missing.
+pub const HOLE_NEIGHBOURS: usize = 50;
 /// Hops of recent messages that a process remembers for `trace`, three a message: some 5 MiB. Past it the oldest are
 /// forgotten.
 pub const TRACE_HOPS_MAX: usize = 131_072;
@@ -31,6 +39,7 @@ pub const RATE_WINDOW_MS: u64 = 5_000;
 
 const _: () = {
     assert!(DRIFT_LEASE_MS >= 4 * DRIFT_TURN_MS, "two renewals in a row may fail");
+    assert!(HOLES_LEASE_MS >= 4 * HOLES_LOOK_MS, "two renewals in a row may fail");
     assert!(LEASE_MS >= 4 * TURN_MS, "two renewals in a row may fail, and the last turn stops in time");
     assert!(STOP_MS + 2 * TURN_MS < LEASE_MS, "what ends still holds its lease");
 };

@@ -174,6 +174,19 @@ pub(crate) fn write_leases(text: &mut String, leases: &LeaseMetrics, [held, fail
     }
 }
 
+/// The rows of the watch over holes: told so far, standing now past the bound, and the age of the oldest of all.
+pub(crate) fn write_holes(text: &mut String, told: u64, old: u64, oldest_age_ms: u64) {
+    let age = oldest_age_ms as f64 / 1e3;
+    let rows = [
+        ("holes_alarmed_total", "counter", "Holes of the archive that grew older than hole_alarm_ms.", told as f64),
+        ("holes_old", "gauge", "Holes of the archive that are older than hole_alarm_ms.", old as f64),
+        ("hole_oldest_age_seconds", "gauge", "Age of the oldest hole of the archive.", age),
+    ];
+    for (name, kind, help, value) in rows {
+        write_rows(text, (name, kind, help), [(None, value)]);
+    }
+}
+
 /// The rows of the drift check.
 pub(crate) fn write_drift(text: &mut String, drift: &DriftMetrics) {
     let held = f64::from(u8::from(drift.held.load(Relaxed)));

@@ -1,9 +1,10 @@
 //! The archive, the directory, the authority on epochs and the leases over MySQL and MariaDB.
 //!
 //! [`Database`] is the connections; [`MySqlArchive`] and [`MySqlDirectory`] are the ports over it, and it is itself
-//! [`Epochs`](ringway_store::ports::Epochs), [`Records`](ringway_store::ports::Records) and
-//! [`Leases`](ringway_store::ports::Leases). Everything runs on tokio, never on a shard. A call that fails or is dropped
-//! has written nothing, or, when its commit was under way, perhaps all of it: the ports say where a repeat is harmless.
+//! [`Epochs`](ringway_store::ports::Epochs), [`Records`](ringway_store::ports::Records),
+//! [`Leases`](ringway_store::ports::Leases) and [`Holes`](ringway_store::ports::Holes). Everything runs on tokio, never
+//! on a shard. A call that fails or is dropped has written nothing, or, when its commit was under way, perhaps all of it:
+//! the ports say where a repeat is harmless.
 
 mod archive;
 mod config;
@@ -12,6 +13,7 @@ mod directory;
 mod epochs;
 mod fault;
 mod floors;
+mod holes;
 mod leases;
 pub mod limits;
 mod lists;

@@ -9,11 +9,12 @@ use crate::database::OpenError;
 use crate::fault::is_missing_table;
 
 /// Format of the database that this version writes.
-pub const FORMAT_VERSION: u64 = 1;
+pub const FORMAT_VERSION: u64 = 2;
 /// How long another process's migration is waited for.
 const LOCK_WAIT_S: u64 = 120;
 /// Format after it, and its statements.
-const MIGRATIONS: [(u64, &str); 1] = [(1, include_str!("../migrations/0001_path.sql"))];
+const MIGRATIONS: [(u64, &str); 2] =
+    [(1, include_str!("../migrations/0001_path.sql")), (2, include_str!("../migrations/0002_holes.sql"))];
 
 /// Brings the schema up to date. The connection is not used for anything else: its lock ends with it.
 pub(crate) async fn run(mut connection: MySqlConnection) -> Result<(), OpenError> {

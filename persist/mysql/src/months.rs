@@ -17,8 +17,9 @@ use std::collections::BTreeSet;
 use ringway_store::ports::StoreError;
 use sqlx::{AssertSqlSafe, MySqlPool};
 
-use crate::database::Database;
+use crate::database::{Database, now_ms};
 use crate::fault::{Fault, is_missing_table, retried};
+use crate::holes::{self, Moved, Standing};
 use crate::limits::{DROP_ROWS_MAX, LIST_MAX, MONTHS_AHEAD};
 use crate::spans;
 use crate::text::Text;
@@ -201,27 +202,30 @@ impl Database {
     /// end of the month counts as archived. How many conversations were changed; a bounded number at once.
     async fn close_holes_of(&self, month: Month) -> Result<u64, Fault<StoreError>> {
         let mut transaction = self.write().await?;
-        let rows: Vec<(u64, u64)> = sqlx::query_as(
-            "SELECT c.id, m.last_seq FROM conversation_months m JOIN conversations c ON c.id = m.conversation \
+        let rows: Vec<(u64, u64, u64, u64)> = sqlx::query_as(
+            "SELECT c.id, m.last_seq, c.dense, c.head FROM conversation_months m JOIN conversations c ON c.id = m.conversation \
              WHERE m.month = ? AND c.dense < m.last_seq ORDER BY c.conv LIMIT ? FOR UPDATE",
         )
         .bind(month.number())
         .bind(LIST_MAX as u64)
         .fetch_all(&mut *transaction)
         .await?;
-        let ids: Vec<u64> = rows.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<u64> = rows.iter().map(|(id, ..)| *id).collect();
         let known = spans::of_rows(&mut transaction, &ids).await?;
-        for (id, last) in &rows {
-            let known = known.get(id).cloned().unwrap_or_default();
-            let dense = spans::dense_end(&mut transaction, &known, *last).await?;
+        let mut moved = Vec::with_capacity(rows.len());
+        for (id, last, was_dense, head) in rows {
+            let known = known.get(&id).cloned().unwrap_or_default();
+            let dense = spans::dense_end(&mut transaction, &known, last).await?;
+            moved.push(Moved { id, before: Standing { dense: was_dense, head }, now: Standing { dense, head } });
             sqlx::query("UPDATE conversations SET dense = ? WHERE id = ?")
                 .bind(dense)
-                .bind(*id)
+                .bind(id)
                 .execute(&mut *transaction)
                 .await?;
         }
+        holes::write(&mut transaction, &moved, now_ms()).await?;
         transaction.commit().await?;
-        Ok(rows.len() as u64)
+        Ok(moved.len() as u64)
     }
 
     async fn forget_months_before(&self, oldest: Month) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use ringway_engine::ids::Uid;
 use ringway_engine::limits::{MAILBOX_MAX, SHARDS_MAX};
 use ringway_engine::packet::schema::Sent;
+use ringway_engine::snowflake::SHARD_BITS;
 use ringway_peer::{Ask, PeerHandler, Reply, Word};
 use ringway_ring::listener::bind_all;
 use ringway_ring::mailbox::{self, Inbox, Sender};
@@ -113,7 +114,7 @@ impl Gateway {
             let parts = ShardParts {
                 index: index as u16,
                 shards: config.shards,
-                id_node: (config.node << 6) | index as u16,
+                id_node: (config.node << SHARD_BITS) | index as u16,
                 id_floor,
                 listener,
                 echo: if index == 0 { echo.pop() } else { None },

@@ -11,6 +11,8 @@ use crate::push::Push;
 const MONTHS_MAX: u64 = 1_200;
 /// A day.
 const DRIFT_CHECK_S_MAX: u64 = 24 * 3_600;
+/// A day.
+const HOLE_ALARM_MS_MAX: u64 = 24 * 3_600_000;
 /// Bytes of an owner's name.
 const OWNER_BYTES_MAX: usize = 32;
 
@@ -56,6 +58,9 @@ keys! {
         drift_check_s: u64 = 600, "seconds", Some((0, DRIFT_CHECK_S_MAX)), restart,
             "How often one of these processes begins to compare Redis with the database, conversation by conversation, \
              and repairs what has drifted. 0: never.";
+        hole_alarm_ms: u64 = 60_000, "milliseconds", Some((1_000, HOLE_ALARM_MS_MAX)), restart,
+            "How long the archive may lack a number of a conversation while it has higher ones; then the hole is counted \
+             and logged with the node that has the message.";
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod drift;
+mod holes;
 mod months;
 mod node;
 mod orders;

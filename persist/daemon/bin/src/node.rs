@@ -29,6 +29,7 @@ use tokio::time::timeout;
 
 use crate::config::{Config, is_name};
 use crate::drift::{self, Drifting};
+use crate::holes::Watching;
 use crate::months;
 use crate::orders::{self, Orders};
 use crate::reminding::Reminding;
@@ -44,6 +45,7 @@ pub(crate) struct Node {
     stop_workers: watch::Sender<bool>,
     months: JoinHandle<()>,
     drifting: Option<Drifting>,
+    holes: Watching,
     reminding: Reminding,
     queues: Arc<RocketQueues>,
     gateways: Arc<RemoteGateways>,
@@ -126,8 +128,9 @@ impl Process for Node {
         let asked = Arc::clone(&gateways);
         let workers = tokio::spawn(async move { workers.run(asked, stop).await });
         let drifting = Drifting::start(config.persist.drift_check_s, &stores, owner.clone(), board);
+        let holes = Watching::start(config.persist.hole_alarm_ms, &stores, owner.clone(), board);
         let months = tokio::spawn(months::keep(stores.database.clone(), owner));
-        Ok(Self { workers, stop_workers, months, drifting, reminding, queues, gateways, links, stores, probes })
+        Ok(Self { workers, stop_workers, months, drifting, holes, reminding, queues, gateways, links, stores, probes })
     }
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
@@ -146,8 +149,19 @@ impl Process for Node {
     }
 
     async fn stop(self) {
-        let Self { mut workers, stop_workers, months, drifting, reminding, queues, gateways, links, stores, probes } =
-            self;
+        let Self {
+            mut workers,
+            stop_workers,
+            months,
+            drifting,
+            holes,
+            reminding,
+            queues,
+            gateways,
+            links,
+            stores,
+            probes,
+        } = self;
         drop(probes);
         months.abort();
         stop_workers.send_replace(true);
@@ -158,10 +172,11 @@ impl Process for Node {
                 workers.abort();
             }
         };
-        let ((), drifting_ended) = tokio::join!(ending, end_of(drifting));
+        let ((), drifting_ended, holes_ended) = tokio::join!(ending, end_of(drifting), holes.end(CLOSE));
         let closed = [
             ("reminders", reminding.end(CLOSE).await),
             ("drift check", drifting_ended),
+            ("watch over holes", holes_ended),
             ("event log", timeout(CLOSE, queues.close()).await.is_ok()),
             ("gateways", timeout(CLOSE, gateways.close()).await.is_ok()),
             ("peers", timeout(CLOSE, links.close()).await.is_ok()),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod drift;
+mod holes;
 mod leases;
 mod parts;
 mod poison;

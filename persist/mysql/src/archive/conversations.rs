@@ -7,6 +7,7 @@ use ringway_store::ports::CommitError;
 use sqlx::MySqlConnection;
 
 use crate::fault::Fault;
+use crate::holes::Standing;
 use crate::limits::LIST_MAX;
 use crate::lists::{filled, push_list, statement};
 use crate::months::Month;
@@ -21,6 +22,12 @@ pub(super) struct Conversation {
     pub(super) dense: u64,
     /// The newest month that has messages of it.
     pub(super) month: Option<Month>,
+}
+
+impl Conversation {
+    pub(super) fn standing(&self) -> Standing {
+        Standing { dense: self.dense, head: self.head }
+    }
 }
 
 /// What a commit changes of a conversation.

@@ -14,6 +14,7 @@ use super::conversations::{self, Conversation, Raised};
 use super::messages::{self, Placed};
 use crate::database::Database;
 use crate::fault::Fault;
+use crate::holes::{self, Moved};
 use crate::months::Month;
 use crate::spans::{self, Known};
 
@@ -67,6 +68,12 @@ pub(super) async fn write(
         }
     }
     conversations::raise(connection, &raised).await?;
+    let moved = |raised: &Raised<'_>| {
+        let (_, before) = by_row.get(&raised.now.id)?;
+        Some(Moved { id: before.id, before: before.standing(), now: raised.now.standing() })
+    };
+    let moved: Vec<Moved> = raised.iter().filter_map(moved).collect();
+    holes::write(connection, &moved, archived_ms).await?;
     Ok(())
 }
 

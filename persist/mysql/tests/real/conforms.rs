@@ -1,6 +1,6 @@
 //! The adapters, held to the conformance suites.
 
-use ringway_store::conformance::{archive, directory, epochs, leases, records};
+use ringway_store::conformance::{archive, directory, epochs, holes, leases, records};
 
 use crate::harness::Opened;
 
@@ -81,6 +81,13 @@ async fn an_old_epoch_ends_at_its_floor() {
 async fn places_rise_where_an_epoch_closes_holes() {
     let opened = Opened::new().await;
     epochs::places_rise(&opened.database, &opened.archive, &opened.database).await;
+}
+
+#[tokio::test]
+async fn holes_are_found_until_they_are_filled() {
+    let opened = Opened::new().await;
+    holes::are_found_until_filled(&opened.database, &opened.archive).await;
+    assert_eq!(opened.count("SELECT COUNT(*) FROM holes").await, 0);
 }
 
 #[tokio::test]

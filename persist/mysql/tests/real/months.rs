@@ -4,7 +4,7 @@ use ringway_engine::limits::DEDUP_MS;
 use ringway_mysql::{Month, MySqlConfig, limits};
 use ringway_store::conformance::shared_state::now_ms;
 use ringway_store::conformance::{conv, message};
-use ringway_store::ports::{Archive, Epochs, LogOffset, NumberedMessage, PageFrom, Records, Start};
+use ringway_store::ports::{Archive, Epochs, Holes as _, LogOffset, NumberedMessage, PageFrom, Records, Start};
 
 use crate::harness::{Opened, batch, run, run_at};
 
@@ -136,6 +136,8 @@ async fn months_past_their_retention_are_dropped() {
         let starts = opened.database.starts(&["p2p:a:b", "p2p:a:c"]).await.unwrap();
         let start = |dense, head, holes: &[u64]| Start { dense, head, holes: holes.to_vec() };
         assert_eq!(starts, [start(6, 8, &[7]), start(2, 2, &[])]);
+        let holes = opened.database.oldest_holes(9).await.unwrap();
+        assert!(holes.len() == 1 && (holes[0].conv.as_str(), holes[0].first) == ("p2p:a:b", 7), "{holes:?}");
     }
     // A log that is read again does not bring back what is gone. What it had not told yet is kept with the oldest.
     let again = [run_at("p2p:a:b", old, 1..=4), run_at("p2p:a:c", old, 1..=3)].concat();

@@ -2,8 +2,9 @@
 
 use ringway_mysql::{Database, FORMAT_VERSION, MySqlConfig, OpenError};
 use ringway_stack::{Folder, MariaDb, MariaDbOptions};
+use ringway_store::ports::{Archive as _, Holes as _};
 
-use crate::harness::{Opened, fresh, shared};
+use crate::harness::{Opened, batch, fresh, run, shared};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_start_at_once_make_the_schema_once() {
@@ -38,6 +39,23 @@ async fn a_migration_that_was_cut_short_is_run_again() {
     opened.again().await;
     assert_eq!(opened.count("SELECT COUNT(*) FROM leases").await, 0);
     assert_eq!(opened.count("SELECT CAST(value AS SIGNED) FROM state WHERE name = 'epoch'").await, 1);
+}
+
+#[tokio::test]
+async fn holes_that_an_earlier_format_has_left_are_found() {
+    let opened = Opened::new().await;
+    opened.archive.commit(&batch(run("p2p:a:b", [1, 3]), 0, 1)).await.unwrap();
+    opened.archive.commit(&batch(run("p2p:a:c", [1, 2]), 1, 2)).await.unwrap();
+    let mut connection = opened.connect().await;
+    sqlx::raw_sql("UPDATE state SET value = 1 WHERE name = 'format_version'; DROP TABLE holes")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let found = opened.again().await.database.oldest_holes(9).await.unwrap();
+    assert_eq!(found.iter().map(|hole| (hole.conv.as_str(), hole.first)).collect::<Vec<_>>(), [("p2p:a:b", 2)]);
+    // An earlier version fills it, and leaves the row.
+    sqlx::raw_sql("UPDATE conversations SET dense = 3 WHERE conv = 'p2p:a:b'").execute(&mut connection).await.unwrap();
+    assert!(opened.database.oldest_holes(9).await.unwrap().is_empty());
 }
 
 #[tokio::test]

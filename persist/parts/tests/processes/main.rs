@@ -8,6 +8,7 @@ mod collector;
 mod deployment;
 mod drifted;
 mod exported;
+mod holed;
 mod listener;
 mod program;
 mod reminded;

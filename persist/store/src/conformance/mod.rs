@@ -13,6 +13,7 @@ pub mod archive;
 pub mod directory;
 pub mod epochs;
 pub mod event_log;
+pub mod holes;
 pub mod leases;
 pub mod records;
 pub mod routes;
