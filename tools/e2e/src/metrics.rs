@@ -41,6 +41,14 @@ impl Metrics {
         rows.next().map(|first| first + rows.sum::<u64>())
     }
 
+    /// The same of a metric that need not be whole: seconds, for instance.
+    #[must_use]
+    pub fn total(&self, name: &str) -> f64 {
+        let rows = self.0.lines().filter_map(|line| line.rsplit_once(' '));
+        let own = rows.filter(|(metric, _)| metric.split('{').next() == Some(name));
+        own.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+    }
+
     /// The names of all metrics.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

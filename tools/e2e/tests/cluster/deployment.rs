@@ -90,6 +90,35 @@ impl Deployment {
         Site { ws: self.gateways.clone(), api: self.api, tokens, pace: PACE }
     }
 
+    /// Where health and metrics of a gateway or daemon are, by its name.
+    pub(crate) fn admin(&self, name: &str) -> SocketAddr {
+        self.names().position(|known| known == name).map(|at| self.admins[at]).unwrap()
+    }
+
+    /// A port of a process, the API too.
+    pub(crate) fn listens(&self, name: &str) -> SocketAddr {
+        if name == "api" { self.api } else { self.admin(name) }
+    }
+
+    /// Gateways and daemons, in the order of their admin ports.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let (gateways, all) = (self.gateways.len(), self.admins.len());
+        (0..all).map(move |at| match at.checked_sub(gateways) {
+            None => format!("gateway-{}", at + 1),
+            Some(at) => format!("persist-{}", at + 1),
+        })
+    }
+
+    /// The epoch that each gateway and daemon works under; 0 where that is not known.
+    pub(crate) async fn epochs(&self) -> Vec<(String, u64)> {
+        let mut epochs = Vec::new();
+        for (name, admin) in self.names().zip(&self.admins) {
+            let metrics = Metrics::read(*admin).await;
+            epochs.push((name, metrics.map_or(0, |metrics| metrics.sum("ringway_state_epoch"))));
+        }
+        epochs
+    }
+
     /// Changes servers or processes, which takes its time.
     pub(crate) async fn change(self, change: impl FnOnce(&mut Stack) + Send + 'static) -> Self {
         blocking(move || {

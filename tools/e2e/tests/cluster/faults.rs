@@ -1,5 +1,5 @@
 //! Every part dies, hangs or is cut off in turn while sends are acknowledged: nothing is lost, doubled or moved, and
-//! sends go on.
+//! sends go on. That each fault landed is told by the processes that it hurts (`signs`).
 //!
 //! Prints a table: how many sends were answered while each fault lasted, and how soon after its end they were again.
 
@@ -10,11 +10,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringway_e2e::load::Load;
+use ringway_e2e::metrics::Metrics;
 use ringway_e2e::program;
 use ringway_e2e::proxy::Proxy;
 use ringway_stack::{Extra, Folder, Size, Stack};
 
 use crate::deployment::{Deployment, Servers, blocking};
+use crate::signs::{Sign, Watched, reasons};
 
 /// Answers that show that sends go on.
 pub(crate) const ENOUGH: u64 = 200;
@@ -25,9 +27,14 @@ struct Fault {
     lasts_s: u64,
     /// Whether sends go on while it lasts.
     sends_go_on: bool,
+    /// What shows that it landed.
+    sign: Sign,
     begin: fn(&mut Stack),
     end: fn(&mut Stack),
 }
+
+/// What the spools of all gateways take while the broker is away: some of them may have nobody.
+const SPOOLED: (&[&str], &str, u64) = (&["gateway-1", "gateway-2", "gateway-3"], "ringway_spool_spooled_total", ENOUGH);
 
 /// Redis after the database: for ten minutes after an epoch began, a first send is looked up there.
 const FAULTS: [Fault; 8] = [
@@ -35,6 +42,7 @@ const FAULTS: [Fault; 8] = [
         name: "a gateway is killed",
         lasts_s: 3,
         sends_go_on: true,
+        sign: Sign::Gone("gateway-2"),
         begin: |stack| stack.kill("gateway-2").unwrap(),
         end: |stack| stack.start("gateway-2").unwrap(),
     },
@@ -42,6 +50,7 @@ const FAULTS: [Fault; 8] = [
         name: "a persist daemon is killed",
         lasts_s: 5,
         sends_go_on: true,
+        sign: Sign::Gone("persist-1"),
         begin: |stack| stack.kill("persist-1").unwrap(),
         end: |stack| stack.start("persist-1").unwrap(),
     },
@@ -49,6 +58,7 @@ const FAULTS: [Fault; 8] = [
         name: "the API is killed",
         lasts_s: 2,
         sends_go_on: true,
+        sign: Sign::Gone("api"),
         begin: |stack| stack.kill("api").unwrap(),
         end: |stack| stack.start("api").unwrap(),
     },
@@ -56,6 +66,7 @@ const FAULTS: [Fault; 8] = [
         name: "the database is killed",
         lasts_s: 30,
         sends_go_on: true,
+        sign: Sign::Red("persist-1", "mysql"),
         begin: |stack| stack.kill("mysql").unwrap(),
         end: |stack| stack.start("mysql").unwrap(),
     },
@@ -63,6 +74,7 @@ const FAULTS: [Fault; 8] = [
         name: "the database hangs",
         lasts_s: 6,
         sends_go_on: true,
+        sign: Sign::Red("persist-1", "mysql"),
         begin: |stack| stack.pause("mysql").unwrap(),
         end: |stack| stack.resume("mysql").unwrap(),
     },
@@ -70,6 +82,7 @@ const FAULTS: [Fault; 8] = [
         name: "Redis is killed and comes back empty",
         lasts_s: 2,
         sends_go_on: false,
+        sign: Sign::Epoch,
         begin: |stack| stack.kill("redis").unwrap(),
         end: |stack| stack.start_empty("redis").unwrap(),
     },
@@ -77,6 +90,7 @@ const FAULTS: [Fault; 8] = [
         name: "the broker is killed",
         lasts_s: 10,
         sends_go_on: true,
+        sign: Sign::Grows(SPOOLED),
         begin: |stack| stack.kill("broker").unwrap(),
         end: |stack| stack.start("broker").unwrap(),
     },
@@ -84,6 +98,7 @@ const FAULTS: [Fault; 8] = [
         name: "the broker hangs",
         lasts_s: 60,
         sends_go_on: true,
+        sign: Sign::Grows(SPOOLED),
         begin: |stack| stack.pause("broker").unwrap(),
         end: |stack| stack.resume("broker").unwrap(),
     },
@@ -93,17 +108,24 @@ const FAULTS: [Fault; 8] = [
 async fn every_part_may_die_under_load() {
     let mut deployment = Deployment::start(3, 2, &[]).await;
     let mut load = Load::start(deployment.site().await).await.unwrap();
-    for Fault { name, lasts_s, sends_go_on, begin, end } in FAULTS {
+    for Fault { name, lasts_s, sends_go_on, sign, begin, end } in FAULTS {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
         deployment.archived(&mut load).await;
+        let mut sign = Watched::before(&deployment, sign).await;
         let before = load.acknowledged();
         deployment = deployment.change(begin).await;
-        last(&mut load, lasts_s).await;
+        let until = Instant::now() + Duration::from_secs(lasts_s);
+        while Instant::now() < until {
+            load.look().await.unwrap();
+            sign.look(&deployment).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         let during = load.acknowledged() - before;
         deployment = deployment.change(end).await;
         let again = deployment.answered(&mut load, ENOUGH, name).await;
         tell(name, lasts_s, during, again);
         assert!(!sends_go_on || during > ENOUGH, "{name}: only {during} sends were answered");
+        sign.until_seen(&deployment, name).await;
     }
     println!("{} messages judged", deployment.judge(load).await);
 }
@@ -120,6 +142,7 @@ async fn redis_may_be_lost_while_nothing_is_archived() {
     let waiting = load.acknowledged() - before;
     tell("the only persist daemon hangs", 15, waiting, Duration::ZERO);
     assert!(waiting > ENOUGH, "only {waiting} sends were answered");
+    let sign = Watched::before(&deployment, Sign::Epoch).await;
     deployment = deployment
         .change(|stack| {
             stack.kill("redis").unwrap();
@@ -129,6 +152,7 @@ async fn redis_may_be_lost_while_nothing_is_archived() {
         .await;
     let again = deployment.answered(&mut load, ENOUGH, "Redis is back").await;
     tell("Redis comes back empty meanwhile", 2, 0, again);
+    sign.until_seen(&deployment, "Redis comes back empty").await;
     println!("{} messages judged", deployment.judge(load).await);
 }
 
@@ -159,23 +183,88 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
     let mut load = Load::start(deployment.site().await).await.unwrap();
     let late = Duration::from_millis(100);
     type Change<'a> = &'a dyn Fn();
-    let faults: [(&str, Change<'_>, Change<'_>); 3] = [
-        ("a gateway is cut off from Redis", &|| redis.cut(), &|| redis.mend()),
-        ("a gateway is cut off from the broker", &|| broker.cut(), &|| broker.mend()),
-        ("the database answers 0.1 s late", &|| database.slow(late), &|| database.slow(Duration::ZERO)),
+    type Check = fn(&[Reading; 3]);
+    // The broker first: who is cut off from Redis goes to the other gateway, and does not come back.
+    let faults: [(&str, Change<'_>, Change<'_>, Check); 3] = [
+        ("a gateway is cut off from the broker", &|| broker.cut(), &|| broker.mend(), check_spooled),
+        ("a gateway is cut off from Redis", &|| redis.cut(), &|| redis.mend(), check_not_numbered),
+        ("the database answers 0.1 s late", &|| database.slow(late), &|| database.slow(Duration::ZERO), check_late),
     ];
-    for (name, begin, end) in faults {
+    for (name, begin, end, check) in faults {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
+        let at_first = Reading::take(&deployment).await;
         let before = load.acknowledged();
         begin();
-        last(&mut load, 15).await;
+        last(&mut load, 5).await;
+        let at_work = Reading::take(&deployment).await;
+        last(&mut load, 10).await;
+        let at_last = Reading::take(&deployment).await;
         let during = load.acknowledged() - before;
         end();
         let again = deployment.answered(&mut load, ENOUGH, name).await;
         tell(name, 15, during, again);
         assert!(during > ENOUGH, "{name}: only {during} sends were answered");
+        check(&[at_first, at_work, at_last]);
     }
     println!("{} messages judged", deployment.judge(load).await);
+}
+
+/// What the processes say: the gateway that is cut off, the other one, and the daemon.
+struct Reading {
+    hurt: Metrics,
+    other: Metrics,
+    persist: Metrics,
+    /// What the readiness of the two gateways names.
+    reasons: [String; 2],
+}
+
+impl Reading {
+    async fn take(deployment: &Deployment) -> Self {
+        let read = async |name| Metrics::read(deployment.admin(name)).await.unwrap();
+        let reasons = [reasons(deployment, "gateway-1").await, reasons(deployment, "gateway-2").await];
+        let (hurt, other) = (read("gateway-1").await, read("gateway-2").await);
+        Self { hurt, other, persist: read("persist-1").await, reasons }
+    }
+}
+
+/// The gateway that is cut off from the broker takes its people's sends into its spool. (On a busy machine the other one
+/// may do so for a moment too.)
+fn check_spooled([before, work, last]: &[Reading; 3]) {
+    const SPOOLED: &str = "ringway_spool_spooled_total";
+    let spooled = last.hurt.sum(SPOOLED) - before.hurt.sum(SPOOLED);
+    assert!(spooled > ENOUGH, "only {spooled} records are in the spool of the gateway that is cut off");
+    for reading in [work, last] {
+        assert_eq!(reading.hurt.of("ringway_event_log_available", &[]), Some(0));
+    }
+}
+
+/// The gateway that is cut off from Redis numbers nothing, refuses what it is sent and says so; the other goes on.
+fn check_not_numbered([before, work, last]: &[Reading; 3]) {
+    const NUMBERED: &str = "ringway_state_numbered_messages_total";
+    const REFUSED: &str = "ringway_uplink_failed_total";
+    assert_eq!(last.hurt.sum(NUMBERED), work.hurt.sum(NUMBERED), "it cannot number");
+    assert!(last.other.sum(NUMBERED) > work.other.sum(NUMBERED) + ENOUGH, "the other one goes on");
+    assert!(last.hurt.sum(REFUSED) > before.hurt.sum(REFUSED), "nobody sent anything to it");
+    for reading in [work, last] {
+        let [hurt, other] = &reading.reasons;
+        assert!(hurt.contains("redis: ") && !other.contains("redis: "), "{hurt} {other}");
+    }
+}
+
+/// Each transaction of the archive takes several answers, and each of those came late.
+fn check_late([before, work, last]: &[Reading; 3]) {
+    let of = |reading: &Reading| {
+        let metrics = &reading.persist;
+        let [seconds, commits] = ["commit_seconds_total", "commits_total"]
+            .map(|name| metrics.total(&format!("ringway_persist_archive_{name}")));
+        (seconds, commits)
+    };
+    let (began, ended) = (of(work), of(last));
+    let commits = ended.1 - began.1;
+    assert!(commits > 0.0, "nothing is archived at all");
+    let commit_s = (ended.0 - began.0) / commits;
+    assert!(commit_s > 0.2, "a transaction took {commit_s} s");
+    assert!(of(before).0 < began.0);
 }
 
 /// Redis fails over to a replica that does not know the latest numbers.
@@ -187,6 +276,7 @@ async fn a_stale_replica_is_promoted_under_load() {
     deployment = deployment.change(|stack| stack.hold_replica_back().unwrap()).await;
     // Numbers that the replica does not know.
     deployment.answered(&mut load, 1_000, "the replica is held back").await;
+    let sign = Watched::before(&deployment, Sign::Epoch).await;
     let (before, began) = (load.acknowledged(), Instant::now());
     deployment = deployment
         .change(|stack| {
@@ -197,6 +287,7 @@ async fn a_stale_replica_is_promoted_under_load() {
     let (during, lasted) = (load.acknowledged() - before, began.elapsed());
     let again = deployment.answered(&mut load, ENOUGH, "the promotion").await;
     tell("a stale replica of Redis is promoted", lasted.as_secs(), during, again);
+    sign.until_seen(&deployment, "a stale replica is promoted").await;
     println!("{} messages judged", deployment.judge(load).await);
 }
 
