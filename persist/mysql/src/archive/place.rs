@@ -36,14 +36,14 @@ pub(super) async fn write(
     convs.dedup();
     let before = conversations::lock(connection, &convs).await?;
     let wanted = sorted(batch, &before)?;
-    let (wanted, known) = not_archived(connection, wanted, &before, epoch).await?;
+    let bounds = Bounds::at(database, archived_ms);
+    let (wanted, known) = not_archived(connection, wanted, &before, (epoch, &bounds)).await?;
     if let Some((_, stale)) = wanted.iter().find(|(_, message)| message.epoch != epoch) {
         return Err(out_of_date(stale, epoch));
     }
     if wanted.is_empty() {
         return Ok(());
     }
-    let bounds = Bounds::at(database, archived_ms);
     let mut placed: Vec<Placed<'_>> = Vec::with_capacity(wanted.len());
     let mut raised: Vec<Raised<'_>> = Vec::new();
     let by_row: HashMap<u64, (&str, &Conversation)> = before.iter().map(|(conv, row)| (row.id, (*conv, row))).collect();
@@ -104,17 +104,17 @@ fn taken(message: &NumberedMessage, holder: u64) -> Failed {
 }
 
 /// Leaves out what is archived under the same number, or was and has been dropped by retention: everything up to
-/// `dense` was archived once. Only numbers up to the archived head can be; for their conversations the months are read
-/// too.
+/// `dense` was archived once, and what lies in no month that is kept went with its own. What a kept month lacks was lost
+/// otherwise, and comes back. Only numbers up to the archived head can be any of these; for their conversations the months
+/// are read too.
 async fn not_archived<'a>(
     connection: &mut MySqlConnection,
     wanted: Vec<Wanted<'a>>,
     rows: &BTreeMap<&str, Conversation>,
-    epoch: u64,
+    (epoch, bounds): (u64, &Bounds),
 ) -> Result<(Vec<Wanted<'a>>, HashMap<u64, Known>), Failed> {
     let ends: HashMap<u64, (u64, u64)> = rows.values().map(|row| (row.id, (row.dense, row.head))).collect();
     let old = |(id, message): &&Wanted<'a>| ends.get(id).is_some_and(|(_, head)| message.seq <= *head);
-    let was_dropped = |id, seq| ends.get(&id).is_some_and(|(dense, _)| seq <= *dense);
     let mut ranges: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for (id, message) in wanted.iter().filter(old) {
         let range = ranges.entry(*id).or_insert((message.seq, message.seq));
@@ -126,6 +126,11 @@ async fn not_archived<'a>(
     let ids: Vec<u64> = ranges.keys().copied().collect();
     let known = spans::of_rows(connection, &ids).await?;
     let held = messages::held(connection, &known, &ranges).await?;
+    let is_kept = |id, seq| {
+        let month = known.get(&id).and_then(|known| known.month_of(seq));
+        month.is_some_and(|month| bounds.oldest.is_none_or(|oldest| month >= oldest))
+    };
+    let was_dropped = |id, seq| ends.get(&id).is_some_and(|(dense, _)| seq <= *dense) && !is_kept(id, seq);
     let mut rest = Vec::new();
     for (id, message) in wanted {
         match held.get(&(id, message.seq)) {

@@ -3,15 +3,19 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use ringway_engine::event::{MessageEvent, encode_message};
+use ringway_engine::ids::ConversationId;
 use ringway_parts::board::Board;
 use ringway_parts::sections;
 use ringway_parts::stores::Stores;
 use ringway_peer::PeerKey;
+use ringway_rocketmq::{RocketConfig, RocketLog};
 use ringway_stack::{Folder, MariaDb, RedisServer, RocketMq};
+use ringway_store::ports::{EventLog as _, NewRecord};
 use tempfile::TempDir;
 
 use crate::program::LIMIT;
@@ -78,6 +82,25 @@ impl Deployment {
         let (url, prefix) = (self.redis.clone(), format!("{}:", self.topic));
         let redis = sections::Redis { url, prefix, ..sections::Redis::default() }.config().unwrap();
         Stores::open(&Board::default(), &mysql, &redis).await.unwrap()
+    }
+
+    /// Its event log, for a test that appends or consumes itself.
+    pub(crate) fn rocketmq(&self) -> RocketConfig {
+        let (name_servers, topic) = (vec![shared().rocketmq.namesrv()], self.topic.clone());
+        let section =
+            sections::RocketMq { name_servers, topic, queues: QUEUES.into(), ..sections::RocketMq::default() };
+        section.config().unwrap()
+    }
+
+    /// Appends messages as gateways do, in this order.
+    pub(crate) async fn append(&self, events: &[Arc<MessageEvent>]) {
+        let log = RocketLog::open(self.rocketmq()).await.unwrap();
+        let record = |event: &Arc<MessageEvent>| NewRecord {
+            key: ConversationId::parse(&event.conv).unwrap().stable_hash(),
+            bytes: encode_message(event),
+        };
+        log.append(events.iter().map(record).collect()).await.unwrap();
+        log.close().await;
     }
 
     /// What its processes prove to each other that they hold.

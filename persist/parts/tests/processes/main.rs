@@ -12,6 +12,7 @@ mod holed;
 mod listener;
 mod program;
 mod reminded;
+mod replayed;
 mod together;
 mod trouble;
 mod vendor;
