@@ -10,6 +10,7 @@ mod drifted;
 mod exported;
 mod holed;
 mod listener;
+mod poisoned;
 mod program;
 mod reminded;
 mod replayed;
