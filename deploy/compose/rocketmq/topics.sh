@@ -15,6 +15,7 @@ make_topic() {
     done
     echo "topic $1 has 8 queues"
 }
+# Ringway writes to im_event. The other two carry nothing: persist/README.md says why.
 for topic in im_event im_signal im_status; do
     make_topic "$topic"
 done

@@ -9,9 +9,9 @@ use crate::limits::{
 
 /// The topic of durable events.
 pub const EVENT_TOPIC: &str = "im_event";
-/// The topic of friend, group and membership changes.
+/// The topic of friend, group and membership changes. Nothing is published there: they go by the directory's outbox.
 pub const SIGNAL_TOPIC: &str = "im_signal";
-/// The topic of connects and disconnects.
+/// The topic of connects and disconnects. Nothing is published there: routes tell who is where.
 pub const STATUS_TOPIC: &str = "im_status";
 
 /// A key pair of the broker's access control.
