@@ -212,7 +212,7 @@ async fn open_spool(config: &Config, board: &Board, log: &Arc<RocketLog>) -> any
     Ok(spool)
 }
 
-/// Has the admin listener show the gateway.
+/// Has the admin listener show the gateway: `/readyz` is red while it is not open, or its own messages do not get through.
 fn show(around: &Surroundings, gateway: &Gateway, links: &Arc<PeerLinks>) {
     let (port, judged, measured) = (gateway.port(), gateway.port(), gateway.port());
     // Filled once, here.
@@ -221,6 +221,8 @@ fn show(around: &Surroundings, gateway: &Gateway, links: &Arc<PeerLinks>) {
         let away = !judged.ready();
         away.then(|| "gateway: is starting or draining".to_owned()).into_iter().collect()
     });
+    let complaints = gateway.complaints();
+    around.board.add_judge(move || complaints());
     around.board.add_measure(move || measured.metrics());
     let links = Arc::clone(links);
     around.board.add_measure(move || links.counters().text());
