@@ -9,6 +9,8 @@
 //! messages from being acknowledged keeps it too. It runs only where there may be other nodes: there balancers and
 //! `/v1/locate` have somewhere else to send people.
 //!
+//! Each is new, as most of theirs are, so it waits for the archive no more than they do.
+//!
 //! It tells what users meet, and nothing else: while the event log is away and the spool takes messages it comes back,
 //! for theirs are acknowledged as well. That the log is away is told beside it, by whoever asks the parts; `/readyz` of
 //! the process is red by either.
@@ -131,7 +133,7 @@ impl Uplink {
             };
             let began = Instant::now();
             let limit = Duration::from_millis(LIMIT_MS);
-            let answer = tokio::time::timeout(limit, self.submit(message)).await;
+            let answer = tokio::time::timeout(limit, self.submit(message, false)).await;
             let lost = match answer {
                 Ok(Ok(_)) => None,
                 Ok(Err(error)) => Some(error.to_string()),
