@@ -1,7 +1,8 @@
 //! Every part dies, hangs or is cut off in turn while sends are acknowledged: nothing is lost, doubled or moved, and
 //! sends go on.
 //!
-//! Prints a table: how many sends were answered while each fault lasted, and how soon after its end they were again.
+//! Prints a table: how many sends were answered while each fault lasted, how soon after its end they were again, and how
+//! soon gateways and daemons named the part that was away in `/readyz`, and were green afterwards.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,6 +16,7 @@ use ringway_e2e::proxy::Proxy;
 use ringway_stack::{Extra, Folder, Size, Stack};
 
 use crate::deployment::{Deployment, Servers, blocking};
+use crate::readiness;
 
 /// Answers that show that sends go on.
 pub(crate) const ENOUGH: u64 = 200;
@@ -25,6 +27,8 @@ struct Fault {
     lasts_s: u64,
     /// Whether sends go on while it lasts.
     sends_go_on: bool,
+    /// What gateways and daemons name in `/readyz` while it lasts; empty when it is nothing that they stand on.
+    named: &'static str,
     begin: fn(&mut Stack),
     end: fn(&mut Stack),
 }
@@ -35,6 +39,7 @@ const FAULTS: [Fault; 8] = [
         name: "a gateway is killed",
         lasts_s: 3,
         sends_go_on: true,
+        named: "",
         begin: |stack| stack.kill("gateway-2").unwrap(),
         end: |stack| stack.start("gateway-2").unwrap(),
     },
@@ -42,6 +47,7 @@ const FAULTS: [Fault; 8] = [
         name: "a persist daemon is killed",
         lasts_s: 5,
         sends_go_on: true,
+        named: "",
         begin: |stack| stack.kill("persist-1").unwrap(),
         end: |stack| stack.start("persist-1").unwrap(),
     },
@@ -49,6 +55,7 @@ const FAULTS: [Fault; 8] = [
         name: "the API is killed",
         lasts_s: 2,
         sends_go_on: true,
+        named: "",
         begin: |stack| stack.kill("api").unwrap(),
         end: |stack| stack.start("api").unwrap(),
     },
@@ -56,6 +63,7 @@ const FAULTS: [Fault; 8] = [
         name: "the database is killed",
         lasts_s: 30,
         sends_go_on: true,
+        named: "mysql: ",
         begin: |stack| stack.kill("mysql").unwrap(),
         end: |stack| stack.start("mysql").unwrap(),
     },
@@ -63,6 +71,7 @@ const FAULTS: [Fault; 8] = [
         name: "the database hangs",
         lasts_s: 6,
         sends_go_on: true,
+        named: "mysql: ",
         begin: |stack| stack.pause("mysql").unwrap(),
         end: |stack| stack.resume("mysql").unwrap(),
     },
@@ -70,6 +79,7 @@ const FAULTS: [Fault; 8] = [
         name: "Redis is killed and comes back empty",
         lasts_s: 2,
         sends_go_on: false,
+        named: "redis: ",
         begin: |stack| stack.kill("redis").unwrap(),
         end: |stack| stack.start_empty("redis").unwrap(),
     },
@@ -77,6 +87,7 @@ const FAULTS: [Fault; 8] = [
         name: "the broker is killed",
         lasts_s: 10,
         sends_go_on: true,
+        named: "rocketmq: ",
         begin: |stack| stack.kill("broker").unwrap(),
         end: |stack| stack.start("broker").unwrap(),
     },
@@ -84,6 +95,7 @@ const FAULTS: [Fault; 8] = [
         name: "the broker hangs",
         lasts_s: 60,
         sends_go_on: true,
+        named: "rocketmq: ",
         begin: |stack| stack.pause("broker").unwrap(),
         end: |stack| stack.resume("broker").unwrap(),
     },
@@ -93,16 +105,33 @@ const FAULTS: [Fault; 8] = [
 async fn every_part_may_die_under_load() {
     let mut deployment = Deployment::start(3, 2, &[]).await;
     let mut load = Load::start(deployment.site().await).await.unwrap();
-    for Fault { name, lasts_s, sends_go_on, begin, end } in FAULTS {
+    let admins = deployment.admins.clone();
+    // The first of each, which no fault before the database's is about.
+    let (gateway, daemon) = (admins[0], admins[deployment.gateways.len()]);
+    for Fault { name, lasts_s, sends_go_on, named, begin, end } in FAULTS {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
         deployment.archived(&mut load).await;
         let before = load.acknowledged();
+        let began = Instant::now();
         deployment = deployment.change(begin).await;
-        last(&mut load, lasts_s).await;
-        let during = load.acknowledged() - before;
+        let mut red = None;
+        if !named.is_empty() {
+            red = Some(readiness::until_named(&mut load, &[gateway, daemon], named).await - began);
+            if sends_go_on {
+                readiness::until_through(&mut load, &[gateway]).await;
+            } else {
+                let at = readiness::until_named(&mut load, &[gateway], readiness::CANARY).await;
+                println!("{name:40} the canary tells it after {:.2} s", (at - began).as_secs_f64());
+            }
+        }
+        last_until(&mut load, began + Duration::from_secs(lasts_s)).await;
+        let (during, lasted) = (load.acknowledged() - before, began.elapsed().as_secs());
         deployment = deployment.change(end).await;
+        let ended = Instant::now();
         let again = deployment.answered(&mut load, ENOUGH, name).await;
-        tell(name, lasts_s, during, again);
+        let green = readiness::until_ready(&mut load, &admins).await - ended;
+        tell(name, lasted, during, again);
+        tell_readiness(name, red, green);
         assert!(!sends_go_on || during > ENOUGH, "{name}: only {during} sends were answered");
     }
     println!("{} messages judged", deployment.judge(load).await);
@@ -159,20 +188,29 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
     let mut load = Load::start(deployment.site().await).await.unwrap();
     let late = Duration::from_millis(100);
     type Change<'a> = &'a dyn Fn();
-    let faults: [(&str, Change<'_>, Change<'_>); 3] = [
-        ("a gateway is cut off from Redis", &|| redis.cut(), &|| redis.mend()),
-        ("a gateway is cut off from the broker", &|| broker.cut(), &|| broker.mend()),
-        ("the database answers 0.1 s late", &|| database.slow(late), &|| database.slow(Duration::ZERO)),
+    let faults: [(&str, &str, Change<'_>, Change<'_>); 3] = [
+        ("a gateway is cut off from Redis", "redis: ", &|| redis.cut(), &|| redis.mend()),
+        ("a gateway is cut off from the broker", "rocketmq: ", &|| broker.cut(), &|| broker.mend()),
+        ("the database answers 0.1 s late", "", &|| database.slow(late), &|| database.slow(Duration::ZERO)),
     ];
-    for (name, begin, end) in faults {
+    let admins = deployment.admins.clone();
+    for (name, named, begin, end) in faults {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
         let before = load.acknowledged();
+        let began = Instant::now();
         begin();
-        last(&mut load, 15).await;
-        let during = load.acknowledged() - before;
+        let mut red = None;
+        if !named.is_empty() {
+            red = Some(readiness::until_named(&mut load, &admins[..1], named).await - began);
+        }
+        last_until(&mut load, began + Duration::from_secs(15)).await;
+        let (during, lasted) = (load.acknowledged() - before, began.elapsed().as_secs());
         end();
+        let ended = Instant::now();
         let again = deployment.answered(&mut load, ENOUGH, name).await;
-        tell(name, 15, during, again);
+        let green = readiness::until_ready(&mut load, &admins).await - ended;
+        tell(name, lasted, during, again);
+        tell_readiness(name, red, green);
         assert!(during > ENOUGH, "{name}: only {during} sends were answered");
     }
     println!("{} messages judged", deployment.judge(load).await);
@@ -245,7 +283,10 @@ fn install(version: &Path, place: &Path) {
 
 /// Lets time pass; a walker that gives up ends the test.
 pub(crate) async fn last(load: &mut Load, seconds: u64) {
-    let end = Instant::now() + Duration::from_secs(seconds);
+    last_until(load, Instant::now() + Duration::from_secs(seconds)).await;
+}
+
+async fn last_until(load: &mut Load, end: Instant) {
     while Instant::now() < end {
         load.look().await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -254,4 +295,11 @@ pub(crate) async fn last(load: &mut Load, seconds: u64) {
 
 fn tell(name: &str, lasted_s: u64, during: u64, again: Duration) {
     println!("{name:40} {lasted_s:3} s  {during:7} answered  again after {:6.2} s", again.as_secs_f64());
+}
+
+/// The promise is 10 s for the first of them.
+fn tell_readiness(name: &str, red: Option<Duration>, green: Duration) {
+    let named =
+        red.map_or("nothing of it is named".to_owned(), |red| format!("named after {:.2} s", red.as_secs_f64()));
+    println!("{name:40} {named}, all green {:.2} s after it", green.as_secs_f64());
 }

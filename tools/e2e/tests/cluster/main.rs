@@ -5,3 +5,4 @@ mod across;
 mod clock;
 mod deployment;
 mod faults;
+mod readiness;
