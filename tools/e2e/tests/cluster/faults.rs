@@ -16,7 +16,7 @@ use ringway_e2e::proxy::Proxy;
 use ringway_stack::{Extra, Folder, Size, Stack};
 
 use crate::deployment::{Deployment, Servers, blocking};
-use crate::readiness;
+use crate::{located, readiness};
 
 /// Answers that show that sends go on.
 pub(crate) const ENOUGH: u64 = 200;
@@ -125,6 +125,11 @@ async fn every_part_may_die_under_load() {
             }
         }
         last_until(&mut load, began + Duration::from_secs(lasts_s)).await;
+        if !named.is_empty() {
+            // What all of them lack is no better elsewhere.
+            let all = deployment.gateways.iter().copied().map(located::url).collect();
+            assert_eq!(located::told(deployment.api).await, all, "{name}: where clients are sent");
+        }
         let (during, lasted) = (load.acknowledged() - before, began.elapsed().as_secs());
         deployment = deployment.change(end).await;
         let ended = Instant::now();
@@ -193,15 +198,19 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
         ("a gateway is cut off from the broker", "rocketmq: ", &|| broker.cut(), &|| broker.mend()),
         ("the database answers 0.1 s late", "", &|| database.slow(late), &|| database.slow(Duration::ZERO)),
     ];
-    let admins = deployment.admins.clone();
+    let (gateways, admins, api) = (deployment.gateways.clone(), deployment.admins.clone(), deployment.api);
     for (name, named, begin, end) in faults {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
+        let found = located::until_told(&mut load, api, &gateways).await;
+        println!("{name:40} both gateways are told again after {:.2} s", found.as_secs_f64());
         let before = load.acknowledged();
         let began = Instant::now();
         begin();
         let mut red = None;
         if !named.is_empty() {
             red = Some(readiness::until_named(&mut load, &admins[..1], named).await - began);
+            located::until_told(&mut load, api, &gateways[1..]).await;
+            println!("{name:40} clients are sent to the other after {:.2} s", began.elapsed().as_secs_f64());
         }
         last_until(&mut load, began + Duration::from_secs(15)).await;
         let (during, lasted) = (load.acknowledged() - before, began.elapsed().as_secs());

@@ -5,4 +5,5 @@ mod across;
 mod clock;
 mod deployment;
 mod faults;
+mod located;
 mod readiness;
