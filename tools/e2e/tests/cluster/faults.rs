@@ -4,13 +4,17 @@
 //! Prints a table: how many sends were answered while each fault lasted, how soon after its end they were again, and how
 //! soon gateways and daemons named the part that was away in `/readyz`, and were green afterwards.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use ringway_e2e::http;
 use ringway_e2e::load::Load;
+use ringway_e2e::peer::{Login, Peer};
 use ringway_e2e::program;
 use ringway_e2e::proxy::Proxy;
 use ringway_stack::{Extra, Folder, Size, Stack};
@@ -260,8 +264,18 @@ async fn all_processes_may_be_replaced_under_load() {
     let mut load = Load::start(deployment.site().await).await.unwrap();
     deployment.answered(&mut load, ENOUGH, "the start").await;
     install(&program::production().unwrap(), &programs);
-    for name in ["gateway-1", "gateway-2", "gateway-3", "persist-1", "persist-2", "api"] {
+    let gateways = deployment.gateways.clone();
+    // One who is no part of the load hears how each gateway takes its leave.
+    let token = http::register(deployment.api, "gus").await.unwrap().access;
+    for (at, name) in ["gateway-1", "gateway-2", "gateway-3", "persist-1", "persist-2", "api"].into_iter().enumerate() {
         deployment.answered(&mut load, ENOUGH, "the one before").await;
+        let mut idle = None;
+        if let Some(gateway) = gateways.get(at) {
+            // The gateways know what the API knows: each looks once a second.
+            located::until_told(&mut load, deployment.api, &gateways).await;
+            last(&mut load, 2).await;
+            idle = Some(Peer::connect(*gateway, &Login::new(&token, "phone")).await.unwrap().0);
+        }
         let before = load.acknowledged();
         let began = Instant::now();
         deployment = deployment
@@ -270,6 +284,10 @@ async fn all_processes_may_be_replaced_under_load() {
                 stack.start(name).unwrap();
             })
             .await;
+        if let Some(idle) = &mut idle {
+            let reconnect = idle.wait(|packet| packet.reconnect.clone()).await.unwrap();
+            check_sent_to_others(&reconnect.to, &gateways, at);
+        }
         let (during, lasted) = (load.acknowledged() - before, began.elapsed());
         let again = deployment.answered(&mut load, ENOUGH, name).await;
         tell(&format!("{name} is replaced"), lasted.as_secs(), during, again);
@@ -279,6 +297,19 @@ async fn all_processes_may_be_replaced_under_load() {
     let refused = load.orders.refused.load(Ordering::Relaxed);
     assert_eq!(refused, 0, "a client is told to reconnect, and never that something is wrong");
     println!("{} messages judged", deployment.judge(load).await);
+}
+
+/// A gateway that drains sends its clients to each of the others, and not to itself.
+fn check_sent_to_others(to: &[String], gateways: &[SocketAddr], own: usize) {
+    let found: BTreeSet<&String> = to.iter().collect();
+    let others: Vec<String> =
+        gateways.iter().filter(|gateway| **gateway != gateways[own]).copied().map(located::url).collect();
+    assert_eq!(
+        (found, to.len()),
+        (others.iter().collect(), others.len()),
+        "where gateway-{} sends its clients",
+        own + 1
+    );
 }
 
 /// Puts the programs of a version in place, as a package does: what runs keeps what it was started from.
