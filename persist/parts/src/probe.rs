@@ -2,8 +2,10 @@
 //!
 //! Each part is asked once a second by a task of its own, with a limit, so that one which hangs is told as one that
 //! is away, and in time: what dies turns `/readyz` red within a few seconds. The tasks end with [`Probes`].
+//! One more keeps a flag at what `/readyz` says, for threads that must not wait for the board.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringway_service::failure::one_line;
@@ -60,12 +62,28 @@ impl Probes {
             }
         });
     }
+
+    /// Keeps this flag at whether nothing speaks against the process, looked at as often as parts are asked.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn keep(&mut self, board: &Arc<Board>, ready: Arc<AtomicBool>) {
+        let board = Arc::clone(board);
+        let mut ticks = interval(self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.tasks.spawn(async move {
+            loop {
+                ticks.tick().await;
+                ready.store(board.reasons().is_empty(), Ordering::Relaxed);
+            }
+        });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::atomic::Ordering::Relaxed;
     use tokio::time::{Instant, sleep};
 
     async fn until(board: &Board, expected: &[&str]) {
@@ -95,5 +113,25 @@ mod tests {
         until(&board, &["mysql: gone", "redis: no answer in time"]).await;
         bad.store(false, Relaxed);
         until(&board, &[]).await;
+    }
+
+    #[tokio::test]
+    async fn a_flag_follows_what_speaks_against_the_process() {
+        let board = Board::new();
+        let ready = Arc::new(AtomicBool::new(true));
+        let mut probes = Probes { every: Duration::from_millis(5), ..Probes::default() };
+        probes.keep(&board, Arc::clone(&ready));
+        let follows = async |expected| {
+            let began = Instant::now();
+            while ready.load(Relaxed) != expected {
+                assert!(began.elapsed() < Duration::from_secs(10), "the flag is not {expected}");
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        follows(false).await;
+        board.found("process");
+        follows(true).await;
+        board.add_judge(|| vec!["the spool is full".to_owned()]);
+        follows(false).await;
     }
 }

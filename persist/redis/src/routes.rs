@@ -15,11 +15,11 @@ use ringway_engine::ids::{ConversationId, ConversationKind, DeviceId, Uid};
 use ringway_store::ports::{Node, NodeRun, Route, Routes, StoreError};
 
 use crate::config::RedisConfig;
-use crate::connection::{Connection, failed};
+use crate::connection::Connection;
 use crate::fence::text;
 use crate::limits::ROUTE_MS_MAX;
 use crate::reply::texts;
-use crate::script::{ENTER, HOLDERS, LEAVE, LEAVE_NODE, LIST_NODE, NODES, RENEW, RENEW_NODE, SEAT};
+use crate::script::{ENTER, HOLDERS, LEAVE, LEAVE_NODE, LIST_NODE, NODES, READ_NODE, RENEW, RENEW_NODE, SEAT};
 use crate::together::together;
 
 /// Routes in Redis.
@@ -119,12 +119,14 @@ impl RedisRoutes {
     }
 
     async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
-        let found = self.connection.command("HGETALL", self.connection.keys.node(&name), Vec::new()).await?;
-        let mut fields: HashMap<String, String> = found.convert().map_err(failed)?;
-        if fields.is_empty() {
-            // It left, or has run out.
-            return Ok(None);
-        }
+        let found = texts(self.connection.call(&READ_NODE, vec![self.connection.keys.node(&name)], Vec::new()).await?)?;
+        // It left, or has run out.
+        let Some((healthy, pairs)) = found.split_first() else { return Ok(None) };
+        let pair = |pair: &[String]| match pair {
+            [field, value] => Some((field.clone(), value.clone())),
+            _ => None,
+        };
+        let mut fields: HashMap<String, String> = pairs.chunks(2).filter_map(pair).collect();
         let mut field = |what: &str| fields.remove(what).ok_or_else(|| unexpected(what));
         let number = |text: String| text.parse::<u64>().map_err(|_| unexpected(&text));
         Ok(Some(Node {
@@ -134,6 +136,7 @@ impl RedisRoutes {
             version: field("version")?,
             sessions: number(field("sessions")?)?,
             open: field("open")? == "1",
+            healthy: healthy == "1",
         }))
     }
 }
@@ -206,11 +209,12 @@ impl Routes for RedisRoutes {
         Ok(tellers.iter().map(of).collect())
     }
 
-    async fn renew_node(&self, node: &Node, ttl_ms: u64) -> Result<(), StoreError> {
+    async fn renew_node(&self, node: &Node, ttl_ms: u64, healthy_ms: u64) -> Result<(), StoreError> {
         let (keys, name) = (&self.connection.keys, node.run.node.as_str());
         run_text(&node.run)?;
         let open = if node.open { "1" } else { "0" };
-        let mut arguments = vec![text(node.run.boot), ttl(ttl_ms)];
+        let healthy_ms = if node.healthy { healthy_ms } else { 0 };
+        let mut arguments = vec![text(node.run.boot), ttl(ttl_ms), ttl(healthy_ms)];
         arguments.extend([Value::from("peer"), Value::from(node.peer.as_str())]);
         arguments.extend([Value::from("ws"), Value::from(node.ws.as_str())]);
         arguments.extend([Value::from("version"), Value::from(node.version.as_str())]);

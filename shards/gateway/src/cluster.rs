@@ -1,6 +1,7 @@
 //! What a node needs to be one of several.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ringway_hops::Hops;
 use ringway_peer::PeerLinks;
@@ -17,6 +18,9 @@ pub struct Cluster {
     pub ws: String,
     /// What it runs, as `/v1/locate` may be asked for.
     pub version: String,
+    /// Whether the process has all that the node stands on, kept by whoever asks the parts. Where people are sent, this
+    /// is told along with whether messages get through.
+    pub healthy: Arc<AtomicBool>,
     /// How long a batch waits for those of other nodes below it, in milliseconds; at least 1.
     pub reorder_wait_ms: u64,
     /// Who is where, and which nodes there are.

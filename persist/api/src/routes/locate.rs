@@ -59,8 +59,8 @@ impl NodeList {
     }
 }
 
-/// `GET /v1/locate`: the nodes that take sessions, those of the version asked for first, then by load; nothing while
-/// there is none. Needs no token: it is asked before there is one.
+/// `GET /v1/locate`: the healthy nodes that take sessions, those of the version asked for first, then by load; while none
+/// is healthy, all that take sessions; nothing while there is none. Needs no token: it is asked before there is one.
 pub(crate) async fn locate(
     State(api): State<Arc<Api>>,
     Parameters(wanted): Parameters<Wanted>,
@@ -80,9 +80,9 @@ pub(crate) async fn locate(
     json(StatusCode::OK, &List { items, more: false })
 }
 
-/// The open ones, best first. Of equals the order is that of their names.
-fn ranked(mut nodes: Vec<Node>, version: Option<&str>) -> Vec<Place> {
-    nodes.retain(|node| node.open);
+/// Those to send people to, best first. Of equals the order is that of their names.
+fn ranked(nodes: Vec<Node>, version: Option<&str>) -> Vec<Place> {
+    let mut nodes = Node::preferred(nodes);
     nodes.sort_by(|a, b| {
         let key = |node: &Node| (version.is_some_and(|version| node.version != version), node.sessions);
         key(a).cmp(&key(b)).then_with(|| a.run.cmp(&b.run))
@@ -125,7 +125,7 @@ mod tests {
     fn node(name: &str, sessions: u64, version: &str, open: bool) -> Node {
         let run = NodeRun { node: name.to_owned(), boot: 1 };
         let (peer, ws, version) = (String::new(), format!("wss://{name}/v1/ws"), version.to_owned());
-        Node { run, peer, ws, version, sessions, open }
+        Node { run, peer, ws, version, sessions, open, healthy: true }
     }
 
     #[test]
@@ -145,6 +145,9 @@ mod tests {
         let full = ranked(vec![node("a", u64::MAX, "1", true)], None);
         assert_eq!(full[0], Place { ws: "wss://a/v1/ws".into(), load: 1.0, version: Some("1".into()) });
         assert_eq!(ranked(vec![node("a", 1, "1", true); NODES_TOLD_MAX + 1], None).len(), NODES_TOLD_MAX);
+        // Not even for the version asked for.
+        let ill = Node { healthy: false, ..node("b", 0, "2", true) };
+        assert_eq!(ranked(vec![node("a", 9, "1", true), ill], Some("2")).len(), 1);
     }
 
     #[test]

@@ -53,8 +53,9 @@ impl Listener {
             version: String::new(),
             sessions: 1,
             open: false,
+            healthy: true,
         };
-        stores.routes.renew_node(&node, TTL_MS).await.unwrap();
+        stores.routes.renew_node(&node, TTL_MS, TTL_MS).await.unwrap();
         Self { run, stores, server, words }
     }
 

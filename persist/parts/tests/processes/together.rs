@@ -8,7 +8,7 @@ use ringway_client::{Client, Event, Options, State, user};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::deployment::{Deployment, get, wait_for, wait_until_ready_is};
+use crate::deployment::{Deployment, get, keys, wait_for, wait_until_ready_is};
 use crate::exported::Exported;
 use crate::program::{LIMIT, Program};
 
@@ -20,15 +20,31 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(async { timeout(LIMIT, future).await.unwrap() })
 }
 
-/// Waits until the API sends clients to these nodes.
-async fn wait_until_located(client: &Api, nodes: BTreeSet<String>) {
-    let told = || async {
-        let nodes = client.locate().await.unwrap().items;
-        nodes.into_iter().map(|node| node.ws).collect::<BTreeSet<_>>()
-    };
-    while told().await != nodes {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+/// Waits until the API sends clients that want this version to these nodes, in this order.
+fn check_preferred(api: &str, version: &str, expected: [&str; 2]) {
+    let mut told = Vec::new();
+    wait_for(&format!("{expected:?} for {version:?}"), || {
+        let (status, body) = get(api, &format!("/v1/locate?version={version}"));
+        assert_eq!(status, 200, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        told = body["items"].as_array().unwrap().clone();
+        told.iter().map(|node| node["ws"].as_str().unwrap()).eq(expected).then_some(())
+    });
+    assert!(told.iter().any(|node| node["version"] == version), "{told:?}");
+}
+
+/// What is said before waits for the device to ask: a node that has just come is known within a second.
+fn wait_for_links(gateways: &[Program], api: &Program) {
+    for gateway in gateways {
+        gateway.wait_for_log("a peer link stands");
+        api.wait_for_log("a peer link stands");
     }
+}
+
+/// Nobody is connected yet: without a version the first of equals would always be the first.
+fn check_versions(api: &str, [one, two]: &[String; 2]) {
+    check_preferred(api, "beta", [two, one]);
+    check_preferred(api, env!("CARGO_PKG_VERSION"), [one, two]);
 }
 
 /// What an admin listener tells of a message.
@@ -90,7 +106,8 @@ fn a_message_goes_from_gateway_to_gateway_and_into_the_archive_and_all_end_in_ti
     let deployment = Deployment::new();
     let exported = Exported::start();
     let start = |name: &str, arguments: Vec<String>| Program::start(name, &exported.added_to(arguments));
-    let mut gateways = [1, 2].map(|number| start("ringway-gateway", deployment.gateway(number)));
+    let of_second = [deployment.gateway(2), keys(&[("node.version", "beta")])].concat();
+    let mut gateways = [deployment.gateway(1), of_second].map(|arguments| start("ringway-gateway", arguments));
     let mut persist = start("ringway-persist", deployment.persist("persist-1"));
     let mut api = start("ringway-api", deployment.api());
     let ready: Vec<Value> = gateways.iter_mut().map(Program::ready).collect();
@@ -102,15 +119,12 @@ fn a_message_goes_from_gateway_to_gateway_and_into_the_archive_and_all_end_in_ti
         assert!(status == 200 && metrics.contains("\nringway_ready 1\n"), "{metrics}");
     }
     assert!(!address(&ready[0], "peer").is_empty());
-    // What is said before waits for the device to ask: a node that has just come is known within a second.
-    for gateway in &gateways {
-        gateway.wait_for_log("a peer link stands");
-        api.wait_for_log("a peer link stands");
-    }
+    wait_for_links(&gateways, &api);
+    check_versions(&address(&of_api, "url"), &[0, 1].map(|at: usize| address(&ready[at], "ws")));
 
     let client = Api::new(&address(&of_api, "url")).unwrap();
     let msg_id = block_on(async {
-        wait_until_located(&client, ready.iter().map(|ready| address(ready, "ws")).collect()).await;
+        assert_eq!(client.locate().await.unwrap().items.len(), 2);
         let alice = client.register("alice", "correct horse battery", "phone", "ios").await.unwrap();
         let bob = client.register("bob", "correct horse battery", "laptop", "linux").await.unwrap();
         let connect = |ready: &Value, device: &str, token: &str| {

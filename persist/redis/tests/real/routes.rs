@@ -22,6 +22,7 @@ async fn one_server_conforms() {
     routes::run_out(&open(&server, "run_out").await).await;
     routes::conversations(&open(&server, "conversations").await).await;
     routes::nodes(&open(&server, "nodes").await).await;
+    routes::health(&open(&server, "health").await).await;
     let emptied = open(&server, "im").await;
     routes::put_back(&emptied, || drop(tell(&server, &["FLUSHALL"]))).await;
     emptied.close().await;
@@ -37,6 +38,7 @@ async fn a_cluster_conforms_too() {
     routes::run_out(&open("run_out").await).await;
     routes::conversations(&open("conversations").await).await;
     routes::nodes(&open("nodes").await).await;
+    routes::health(&open("health").await).await;
     let empty = || cluster.nodes.iter().for_each(|node| drop(tell(node, &["FLUSHALL"])));
     routes::put_back(&open("im").await, empty).await;
 }
@@ -49,7 +51,7 @@ async fn nothing_is_left_of_nodes_that_are_gone() {
     let one = run("one", 1);
     routes.enter(&route("a", "phone", &one, 1), 100).await.unwrap();
     routes.seat(&one, &[ringway_store::conformance::conv("group:g")], 100).await.unwrap();
-    routes.renew_node(&node(&one, 1), 100).await.unwrap();
+    routes.renew_node(&node(&one, 1), 100, 100).await.unwrap();
     until("an empty server", async || {
         assert!(routes.nodes().await.unwrap().len() < 2);
         tell(&server, &["DBSIZE"]) == Reply::Number(0)

@@ -45,6 +45,7 @@ pub fn node(run: &NodeRun, sessions: u64) -> Node {
         version: "0.1.0".to_owned(),
         sessions,
         open: true,
+        healthy: true,
     }
 }
 
@@ -113,8 +114,8 @@ pub async fn run_out(routes: &dyn Routes) {
     routes.enter(&route("b", "phone", &one, 2), SHORT_MS).await.unwrap();
     routes.seat(&one, &[conv("group:g"), conv("group:h")], SHORT_MS).await.unwrap();
     routes.seat(&run("two", 1), &[conv("group:g")], LONG_MS).await.unwrap();
-    routes.renew_node(&node(&one, 1), SHORT_MS).await.unwrap();
-    routes.renew_node(&node(&run("two", 1), 2), LONG_MS).await.unwrap();
+    routes.renew_node(&node(&one, 1), SHORT_MS, LONG_MS).await.unwrap();
+    routes.renew_node(&node(&run("two", 1), 2), LONG_MS, LONG_MS).await.unwrap();
     let left = |holders: &[NodeRun]| holders == [run("two", 1)];
     until("the end of a route", async || left(&holders(routes, "sys:a").await)).await;
     until("the end of the only route", async || holders(routes, "sys:b").await.is_empty()).await;
@@ -135,7 +136,7 @@ pub async fn run_out(routes: &dyn Routes) {
     // No time is too long to be counted.
     routes.renew(&[other], u64::MAX).await.unwrap();
     routes.seat(&run("two", 1), &[conv("group:g")], u64::MAX).await.unwrap();
-    routes.renew_node(&node(&run("two", 1), 2), u64::MAX).await.unwrap();
+    routes.renew_node(&node(&run("two", 1), 2), u64::MAX, LONG_MS).await.unwrap();
     assert_eq!(routes.nodes().await.unwrap().len(), 1);
 }
 
@@ -149,7 +150,7 @@ pub async fn put_back(routes: &dyn Routes, empty: impl FnOnce()) {
     let renew = async || {
         routes.renew(&mine, LONG_MS).await.unwrap();
         routes.seat(&one, &groups, LONG_MS).await.unwrap();
-        routes.renew_node(&node(&one, 300), LONG_MS).await.unwrap();
+        routes.renew_node(&node(&one, 300), LONG_MS, LONG_MS).await.unwrap();
     };
     renew().await;
     let convs: Vec<ConversationId> = (0..150).map(|n| conv(&format!("sys:user-{n}"))).chain(groups.clone()).collect();
@@ -215,23 +216,39 @@ pub async fn conversations(routes: &dyn Routes) {
 pub async fn nodes(routes: &dyn Routes) {
     assert_eq!(routes.nodes().await.unwrap(), []);
     let (one, two) = (run("one", 1), run("gateway-2", u64::MAX));
-    routes.renew_node(&node(&one, 5), LONG_MS).await.unwrap();
-    routes.renew_node(&node(&two, 6), LONG_MS).await.unwrap();
+    routes.renew_node(&node(&one, 5), LONG_MS, LONG_MS).await.unwrap();
+    routes.renew_node(&node(&two, 6), LONG_MS, LONG_MS).await.unwrap();
     assert_eq!(routes.nodes().await.unwrap(), [node(&two, 6), node(&one, 5)]);
     let drained = Node { open: false, sessions: 0, version: "0.2.0 beta".to_owned(), ..node(&two, 6) };
-    routes.renew_node(&drained, LONG_MS).await.unwrap();
+    routes.renew_node(&drained, LONG_MS, LONG_MS).await.unwrap();
     assert_eq!(routes.nodes().await.unwrap(), [drained.clone(), node(&one, 5)]);
     let later = run("one", 2);
-    routes.renew_node(&node(&later, 1), LONG_MS).await.unwrap();
+    routes.renew_node(&node(&later, 1), LONG_MS, LONG_MS).await.unwrap();
     // The earlier run wakes up.
-    routes.renew_node(&node(&one, 5), LONG_MS).await.unwrap();
+    routes.renew_node(&node(&one, 5), LONG_MS, LONG_MS).await.unwrap();
     routes.leave_node(&one).await.unwrap();
     assert_eq!(routes.nodes().await.unwrap(), [drained.clone(), node(&later, 1)]);
     routes.leave_node(&later).await.unwrap();
     routes.leave_node(&run("none", 1)).await.unwrap();
     assert_eq!(routes.nodes().await.unwrap(), [drained]);
-    routes.renew_node(&node(&run("one", 3), 7), LONG_MS).await.unwrap();
+    routes.renew_node(&node(&run("one", 3), 7), LONG_MS, LONG_MS).await.unwrap();
     assert_eq!(routes.nodes().await.unwrap().len(), 2);
     let nameless = Node { run: run("no name", 1), ..node(&two, 1) };
-    assert!(routes.renew_node(&nameless, LONG_MS).await.is_err());
+    assert!(routes.renew_node(&nameless, LONG_MS, LONG_MS).await.is_err());
+}
+
+/// A node is healthy for as long as it has said; what a run has said is not another's.
+pub async fn health(routes: &dyn Routes) {
+    let (one, two) = (run("one", 1), run("two", 1));
+    let ill = |run: &NodeRun, sessions| Node { healthy: false, ..node(run, sessions) };
+    routes.renew_node(&node(&one, 5), LONG_MS, SHORT_MS).await.unwrap();
+    routes.renew_node(&node(&two, 6), LONG_MS, u64::MAX).await.unwrap();
+    let lapsed = [ill(&one, 5), node(&two, 6)];
+    until("the end of a node's health", async || routes.nodes().await.unwrap() == lapsed).await;
+    // Said again, it holds again; said to be over, it is over at once.
+    routes.renew_node(&node(&one, 5), LONG_MS, LONG_MS).await.unwrap();
+    routes.renew_node(&ill(&two, 6), LONG_MS, LONG_MS).await.unwrap();
+    assert_eq!(routes.nodes().await.unwrap(), [node(&one, 5), ill(&two, 6)]);
+    routes.renew_node(&node(&run("two", 2), 7), LONG_MS, LONG_MS).await.unwrap();
+    assert_eq!(routes.nodes().await.unwrap(), [node(&one, 5), node(&run("two", 2), 7)]);
 }

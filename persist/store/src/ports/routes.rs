@@ -41,6 +41,22 @@ pub struct Node {
     pub sessions: u64,
     /// Whether it takes new sessions: false while it drains or is not ready.
     pub open: bool,
+    /// Whether it has all that it stands on and messages get through it. One that has not said so for a while is not:
+    /// it died, or is cut off from the store.
+    pub healthy: bool,
+}
+
+impl Node {
+    /// Those of `nodes` that people are best sent to: the open and healthy ones. While none is healthy, all that are
+    /// open: what they all lack is no better elsewhere, and they serve as far as they can.
+    #[must_use]
+    pub fn preferred(mut nodes: Vec<Self>) -> Vec<Self> {
+        nodes.retain(|node| node.open);
+        if nodes.iter().any(|node| node.healthy) {
+            nodes.retain(|node| node.healthy);
+        }
+        nodes
+    }
 }
 
 /// A session of a user's device on a node.
@@ -101,11 +117,12 @@ pub trait Routes: Send + Sync {
     /// The store could not answer.
     async fn holders(&self, convs: &[&ConversationId]) -> Result<Vec<Vec<NodeRun>>, StoreError>;
 
-    /// Says, for `ttl_ms`, that a node lives. A later run of the same name takes its place.
+    /// Says, for `ttl_ms`, that a node lives, and for `healthy_ms` that it is healthy, if it is. A later run of the same
+    /// name takes its place.
     ///
     /// # Errors
     /// The store could not answer; the same call may be repeated.
-    async fn renew_node(&self, node: &Node, ttl_ms: u64) -> Result<(), StoreError>;
+    async fn renew_node(&self, node: &Node, ttl_ms: u64, healthy_ms: u64) -> Result<(), StoreError>;
 
     /// Says that this run has ended.
     ///
@@ -118,4 +135,30 @@ pub trait Routes: Send + Sync {
     /// # Errors
     /// The store could not answer.
     async fn nodes(&self) -> Result<Vec<Node>, StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_sent_to_healthy_nodes_while_there_is_one() {
+        let node = |name: &str, open, healthy| Node {
+            run: NodeRun { node: name.to_owned(), boot: 1 },
+            peer: String::new(),
+            ws: String::new(),
+            version: String::new(),
+            sessions: 0,
+            open,
+            healthy,
+        };
+        let check = |nodes: &[(&str, bool, bool)], expected: &[&str]| {
+            let nodes = nodes.iter().map(|(name, open, healthy)| node(name, *open, *healthy)).collect();
+            let names: Vec<String> = Node::preferred(nodes).into_iter().map(|node| node.run.node).collect();
+            assert_eq!(names, expected);
+        };
+        check(&[("a", true, true), ("b", true, false), ("c", false, true), ("d", true, true)], &["a", "d"]);
+        check(&[("a", true, false), ("b", true, false), ("c", false, true), ("d", false, false)], &["a", "b"]);
+        check(&[("a", false, true)], &[]);
+    }
 }

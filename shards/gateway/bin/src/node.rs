@@ -6,6 +6,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -117,11 +118,14 @@ impl Process for Node {
 
         let Own { run, tokens, peers, peer_listener, ws } = own;
         let links = Arc::new(PeerLinks::with_amends(run.clone(), peers.clone(), PeerLimits::DEFAULT));
+        // Not before the process has all of it.
+        let healthy = Arc::new(AtomicBool::new(false));
         let cluster = Cluster {
             run: run.clone(),
             peer: plan::peer_address(config, peer_listener.local_addr()?),
             ws: plan::public_ws_url(config, ws.address),
             version: plan::version(config),
+            healthy: Arc::clone(&healthy),
             reorder_wait_ms: config.clustered.reorder_wait_ms,
             routes: stores.routes.clone(),
             epochs: Arc::new(stores.database.clone()),
@@ -143,6 +147,7 @@ impl Process for Node {
         show(around, &gateway, &links);
         let heard = Arc::clone(server.counters());
         board.add_measure(move || heard.text());
+        probes.keep(board, healthy);
         gateway.set_ready();
         Ok(Self { gateway, server, links, spool, log, stores, probes, addresses })
     }
@@ -212,7 +217,7 @@ async fn open_spool(config: &Config, board: &Board, log: &Arc<RocketLog>) -> any
     Ok(spool)
 }
 
-/// Has the admin listener show the gateway.
+/// Has the admin listener show the gateway: `/readyz` is red while it is not open, or its own messages do not get through.
 fn show(around: &Surroundings, gateway: &Gateway, links: &Arc<PeerLinks>) {
     let (port, judged, measured) = (gateway.port(), gateway.port(), gateway.port());
     // Filled once, here.
@@ -221,6 +226,8 @@ fn show(around: &Surroundings, gateway: &Gateway, links: &Arc<PeerLinks>) {
         let away = !judged.ready();
         away.then(|| "gateway: is starting or draining".to_owned()).into_iter().collect()
     });
+    let complaints = gateway.complaints();
+    around.board.add_judge(move || complaints());
     around.board.add_measure(move || measured.metrics());
     let links = Arc::clone(links);
     around.board.add_measure(move || links.counters().text());

@@ -6,6 +6,9 @@
 //!   commit ─► numbers ─► holders? ─► Deliver to each  not among the nodes any more: all renewed at once, then read
 //! ```
 //!
+//! Every 3 s, and as soon as it changes, the node says how it is: whether it takes sessions, how many it has, whether it is
+//! healthy. The last is forgotten within 10 s, so a node that died, or that cannot say it any more, is told to nobody.
+//!
 //! **Why nobody misses a message.** A session is entered before its standing is read, and holders are asked
 //! after a batch has its numbers: either the batch is in the standing, or its node is among the holders. What is
 //! lost on the way (a link that breaks or is not there yet, routes that a store forgot) shows to the device as a gap,
@@ -37,6 +40,11 @@ use crate::trace::{Hop, Station};
 const ROUTE_TTL_MS: u64 = 90_000;
 /// And are renewed this often.
 const RENEW_MS: u64 = 30_000;
+/// How the node is doing is said this often.
+const TELL_MS: u64 = 3_000;
+/// That it is healthy holds for this long: two tellings may be late or lost.
+const HEALTHY_MS: u64 = 10_000;
+const _: () = assert!(3 * TELL_MS < HEALTHY_MS && HEALTHY_MS < ROUTE_TTL_MS);
 /// The nodes are looked at this often.
 const LOOK_MS: u64 = 1_000;
 /// Entries of one call.
@@ -238,14 +246,20 @@ impl Uplink {
     pub(super) async fn stay_in_cluster(self: Rc<Self>) {
         let Some(cluster) = self.cluster().cloned() else { return };
         let mut renewed_ms = None;
-        let mut was_open = false;
+        let mut told = None;
         loop {
             let now_ms = clock::steady_ms();
-            let open = self.is_open();
-            if renewed_ms.is_none_or(|at| now_ms >= at + RENEW_MS) || open != was_open {
+            let condition = (self.is_open(), self.is_healthy(&cluster));
+            let is_due = |at: Option<u64>, every_ms| at.is_none_or(|at| now_ms >= at + every_ms);
+            if is_due(renewed_ms, RENEW_MS) {
                 match self.renew_all(&cluster).await {
-                    Ok(()) => (renewed_ms, was_open) = (Some(now_ms), open),
+                    Ok(()) => (renewed_ms, told) = (Some(now_ms), Some((now_ms, condition))),
                     Err(error) => tracing::warn!(%error, "this node could not renew its routes"),
+                }
+            } else if told.is_none_or(|(at, said)| is_due(Some(at), TELL_MS) || said != condition) {
+                match self.renew_node(&cluster).await {
+                    Ok(()) => told = Some((now_ms, condition)),
+                    Err(error) => tracing::warn!(%error, "this node could not say how it is"),
                 }
             }
             match cluster.routes.nodes().await {
@@ -266,33 +280,29 @@ impl Uplink {
         self.live.ready.load(Ordering::Relaxed) && !self.live.draining.load(Ordering::Relaxed)
     }
 
+    /// The same that `/readyz` of the process says, but for whether it is open.
+    fn is_healthy(&self, cluster: &Cluster) -> bool {
+        cluster.healthy.load(Ordering::Relaxed) && self.metrics.canary.complaint().is_none()
+    }
+
     fn link(&self, cluster: &Cluster, mut nodes: Vec<Node>) {
         nodes.retain(|node| node.run != cluster.run);
         nodes.sort_by_key(|node| node.sessions);
-        self.live.set_elsewhere(nodes.iter().filter(|node| node.open).map(|node| node.ws.clone()).collect());
         self.state.borrow_mut().nodes = nodes.iter().map(|node| node.run.clone()).collect();
         cluster.links.set_nodes(&nodes);
+        self.live.set_elsewhere(Node::preferred(nodes).into_iter().map(|node| node.ws).collect());
     }
 
     async fn renew_all(&self, cluster: &Cluster) -> Result<(), StoreError> {
-        let (routes, groups, sessions) = {
+        let (routes, groups) = {
             let mut state = self.state.borrow_mut();
             let routes: Vec<Route> = state.routes.entries().map(|entry| self.route(cluster, entry)).collect();
             // Groups that nobody here is in any more run out.
             let groups: Vec<ConversationId> = state.routes.groups().cloned().collect();
             state.seated = groups.iter().cloned().collect();
-            let sessions = routes.len() as u64;
-            (routes, groups, sessions)
+            (routes, groups)
         };
-        let node = Node {
-            run: cluster.run.clone(),
-            peer: cluster.peer.clone(),
-            ws: cluster.ws.clone(),
-            version: cluster.version.clone(),
-            sessions,
-            open: self.is_open(),
-        };
-        cluster.routes.renew_node(&node, ROUTE_TTL_MS).await?;
+        self.renew_node(cluster).await?;
         for chunk in routes.chunks(CHUNK) {
             cluster.routes.renew(chunk, ROUTE_TTL_MS).await?;
         }
@@ -300,6 +310,19 @@ impl Uplink {
             cluster.routes.seat(&cluster.run, chunk, ROUTE_TTL_MS).await?;
         }
         Ok(())
+    }
+
+    async fn renew_node(&self, cluster: &Cluster) -> Result<(), StoreError> {
+        let node = Node {
+            run: cluster.run.clone(),
+            peer: cluster.peer.clone(),
+            ws: cluster.ws.clone(),
+            version: cluster.version.clone(),
+            sessions: self.state.borrow().routes.sessions() as u64,
+            open: self.is_open(),
+            healthy: self.is_healthy(cluster),
+        };
+        cluster.routes.renew_node(&node, ROUTE_TTL_MS, HEALTHY_MS).await
     }
 
     /// The routes were lost, and with them perhaps pushes from other nodes.

@@ -130,6 +130,11 @@ impl Routes {
         self.sessions.iter().map(|(_, entry)| entry)
     }
 
+    /// How many they are.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// All sessions that are in audiences.
     pub(super) fn attached(&self) -> Vec<Entry> {
         self.entries().filter(|entry| entry.attached).cloned().collect()

@@ -48,7 +48,8 @@ impl Uplink {
             }
             Request::Submit(message, reply) => {
                 tokio::task::spawn_local(async move {
-                    let _ = reply.send(self.submit(message).await);
+                    // Whoever asked may ask again when no answer comes.
+                    let _ = reply.send(self.submit(message, true).await);
                 });
             }
             Request::Resync(done) => {
@@ -176,7 +177,8 @@ impl Uplink {
         }
     }
 
-    pub(super) async fn submit(&self, message: ServerMessage) -> Result<Sent, SubmitError> {
+    /// Sends a message in the server's name. `retry`: it may have been sent before, which the archive is asked.
+    pub(super) async fn submit(&self, message: ServerMessage, retry: bool) -> Result<Sent, SubmitError> {
         let conv = ConversationId::parse(&message.conv).map_err(|error| SubmitError::Refused(error.to_string()))?;
         let (done, wait) = oneshot::channel();
         let (token, home) = {
@@ -194,7 +196,7 @@ impl Uplink {
             kind: message.kind.into(),
             body: message.body,
             enc: "".into(),
-            retry: true,
+            retry,
         };
         self.tell(home, ToShard::Submit(Box::new(submission)));
         match wait.await {

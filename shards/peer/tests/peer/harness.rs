@@ -153,6 +153,7 @@ pub(crate) fn node(run: &NodeRun, address: SocketAddr) -> Node {
         version: "1".into(),
         sessions: 0,
         open: true,
+        healthy: true,
     }
 }
 

@@ -49,7 +49,7 @@ impl Routes for Nodes {
         Ok(convs.iter().map(|conv| if conv.as_str() == "sys:b" { first.clone() } else { Vec::new() }).collect())
     }
 
-    async fn renew_node(&self, _: &Node, _: u64) -> Result<(), StoreError> {
+    async fn renew_node(&self, _: &Node, _: u64, _: u64) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -1,22 +1,28 @@
 //! Every part dies, hangs or is cut off in turn while sends are acknowledged: nothing is lost, doubled or moved, and
 //! sends go on. That each fault landed is told by the processes that it hurts (`signs`).
 //!
-//! Prints a table: how many sends were answered while each fault lasted, and how soon after its end they were again.
+//! Prints a table: how many sends were answered while each fault lasted, how soon after its end they were again, and how
+//! soon gateways and daemons named the part that was away in `/readyz`, and were green afterwards.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use ringway_e2e::http;
 use ringway_e2e::load::Load;
 use ringway_e2e::metrics::Metrics;
+use ringway_e2e::peer::{Login, Peer};
 use ringway_e2e::program;
 use ringway_e2e::proxy::Proxy;
 use ringway_stack::{Extra, Folder, Size, Stack};
 
 use crate::deployment::{Deployment, Servers, blocking};
 use crate::signs::{Sign, Watched, reasons};
+use crate::{located, readiness};
 
 /// Answers that show that sends go on.
 pub(crate) const ENOUGH: u64 = 200;
@@ -29,6 +35,8 @@ struct Fault {
     sends_go_on: bool,
     /// What shows that it landed.
     sign: Sign,
+    /// What gateways and daemons name in `/readyz` while it lasts; empty when it is nothing that they stand on.
+    named: &'static str,
     begin: fn(&mut Stack),
     end: fn(&mut Stack),
 }
@@ -43,6 +51,7 @@ const FAULTS: [Fault; 8] = [
         lasts_s: 3,
         sends_go_on: true,
         sign: Sign::Gone("gateway-2"),
+        named: "",
         begin: |stack| stack.kill("gateway-2").unwrap(),
         end: |stack| stack.start("gateway-2").unwrap(),
     },
@@ -51,6 +60,7 @@ const FAULTS: [Fault; 8] = [
         lasts_s: 5,
         sends_go_on: true,
         sign: Sign::Gone("persist-1"),
+        named: "",
         begin: |stack| stack.kill("persist-1").unwrap(),
         end: |stack| stack.start("persist-1").unwrap(),
     },
@@ -59,6 +69,7 @@ const FAULTS: [Fault; 8] = [
         lasts_s: 2,
         sends_go_on: true,
         sign: Sign::Gone("api"),
+        named: "",
         begin: |stack| stack.kill("api").unwrap(),
         end: |stack| stack.start("api").unwrap(),
     },
@@ -67,6 +78,7 @@ const FAULTS: [Fault; 8] = [
         lasts_s: 30,
         sends_go_on: true,
         sign: Sign::Red("persist-1", "mysql"),
+        named: "mysql: ",
         begin: |stack| stack.kill("mysql").unwrap(),
         end: |stack| stack.start("mysql").unwrap(),
     },
@@ -75,6 +87,7 @@ const FAULTS: [Fault; 8] = [
         lasts_s: 6,
         sends_go_on: true,
         sign: Sign::Red("persist-1", "mysql"),
+        named: "mysql: ",
         begin: |stack| stack.pause("mysql").unwrap(),
         end: |stack| stack.resume("mysql").unwrap(),
     },
@@ -83,6 +96,7 @@ const FAULTS: [Fault; 8] = [
         lasts_s: 2,
         sends_go_on: false,
         sign: Sign::Epoch,
+        named: "redis: ",
         begin: |stack| stack.kill("redis").unwrap(),
         end: |stack| stack.start_empty("redis").unwrap(),
     },
@@ -91,6 +105,7 @@ const FAULTS: [Fault; 8] = [
         lasts_s: 10,
         sends_go_on: true,
         sign: Sign::Grows(SPOOLED),
+        named: "rocketmq: ",
         begin: |stack| stack.kill("broker").unwrap(),
         end: |stack| stack.start("broker").unwrap(),
     },
@@ -99,6 +114,7 @@ const FAULTS: [Fault; 8] = [
         lasts_s: 60,
         sends_go_on: true,
         sign: Sign::Grows(SPOOLED),
+        named: "rocketmq: ",
         begin: |stack| stack.pause("broker").unwrap(),
         end: |stack| stack.resume("broker").unwrap(),
     },
@@ -108,22 +124,46 @@ const FAULTS: [Fault; 8] = [
 async fn every_part_may_die_under_load() {
     let mut deployment = Deployment::start(3, 2, &[]).await;
     let mut load = Load::start(deployment.site().await).await.unwrap();
-    for Fault { name, lasts_s, sends_go_on, sign, begin, end } in FAULTS {
+    let admins = deployment.admins.clone();
+    // The first of each, which no fault before the database's is about.
+    let (gateway, daemon) = (admins[0], admins[deployment.gateways.len()]);
+    for Fault { name, lasts_s, sends_go_on, sign, named, begin, end } in FAULTS {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
         deployment.archived(&mut load).await;
         let mut sign = Watched::before(&deployment, sign).await;
         let before = load.acknowledged();
+        let began = Instant::now();
         deployment = deployment.change(begin).await;
-        let until = Instant::now() + Duration::from_secs(lasts_s);
+        let mut red = None;
+        sign.look(&deployment).await;
+        if !named.is_empty() {
+            red = Some(readiness::until_named(&mut load, &[gateway, daemon], named).await - began);
+            if sends_go_on {
+                readiness::until_through(&mut load, &[gateway]).await;
+            } else {
+                let at = readiness::until_named(&mut load, &[gateway], readiness::CANARY).await;
+                println!("{name:40} the canary tells it after {:.2} s", (at - began).as_secs_f64());
+            }
+            sign.look(&deployment).await;
+        }
+        let until = began + Duration::from_secs(lasts_s);
         while Instant::now() < until {
             load.look().await.unwrap();
             sign.look(&deployment).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let during = load.acknowledged() - before;
+        if !named.is_empty() {
+            // What all of them lack is no better elsewhere.
+            let all = deployment.gateways.iter().copied().map(located::url).collect();
+            assert_eq!(located::told(deployment.api).await, all, "{name}: where clients are sent");
+        }
+        let (during, lasted) = (load.acknowledged() - before, began.elapsed().as_secs());
         deployment = deployment.change(end).await;
+        let ended = Instant::now();
         let again = deployment.answered(&mut load, ENOUGH, name).await;
-        tell(name, lasts_s, during, again);
+        let green = readiness::until_ready(&mut load, &admins).await - ended;
+        tell(name, lasted, during, again);
+        tell_readiness(name, red, green);
         assert!(!sends_go_on || during > ENOUGH, "{name}: only {during} sends were answered");
         sign.until_seen(&deployment, name).await;
     }
@@ -185,24 +225,39 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
     type Change<'a> = &'a dyn Fn();
     type Check = fn(&[Reading; 3]);
     // The broker first: who is cut off from Redis goes to the other gateway, and does not come back.
-    let faults: [(&str, Change<'_>, Change<'_>, Check); 3] = [
-        ("a gateway is cut off from the broker", &|| broker.cut(), &|| broker.mend(), check_spooled),
-        ("a gateway is cut off from Redis", &|| redis.cut(), &|| redis.mend(), check_not_numbered),
-        ("the database answers 0.1 s late", &|| database.slow(late), &|| database.slow(Duration::ZERO), check_late),
+    let faults: [(&str, &str, Change<'_>, Change<'_>, Check); 3] = [
+        ("a gateway is cut off from the broker", "rocketmq: ", &|| broker.cut(), &|| broker.mend(), check_spooled),
+        ("a gateway is cut off from Redis", "redis: ", &|| redis.cut(), &|| redis.mend(), check_not_numbered),
+        ("the database answers 0.1 s late", "", &|| database.slow(late), &|| database.slow(Duration::ZERO), check_late),
     ];
-    for (name, begin, end, check) in faults {
+    let (gateways, admins, api) = (deployment.gateways.clone(), deployment.admins.clone(), deployment.api);
+    for (name, named, begin, end, check) in faults {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
+        let found = located::until_told(&mut load, api, &gateways).await;
+        println!("{name:40} both gateways are told again after {:.2} s", found.as_secs_f64());
         let at_first = Reading::take(&deployment).await;
         let before = load.acknowledged();
+        let began = Instant::now();
         begin();
-        last(&mut load, 5).await;
+        let mut red = None;
+        if !named.is_empty() {
+            red = Some(readiness::until_named(&mut load, &admins[..1], named).await - began);
+        }
+        last_until(&mut load, began + Duration::from_secs(5)).await;
         let at_work = Reading::take(&deployment).await;
-        last(&mut load, 10).await;
+        if !named.is_empty() {
+            located::until_told(&mut load, api, &gateways[1..]).await;
+            println!("{name:40} clients are sent to the other after {:.2} s", began.elapsed().as_secs_f64());
+        }
+        last_until(&mut load, began + Duration::from_secs(15)).await;
         let at_last = Reading::take(&deployment).await;
-        let during = load.acknowledged() - before;
+        let (during, lasted) = (load.acknowledged() - before, began.elapsed().as_secs());
         end();
+        let ended = Instant::now();
         let again = deployment.answered(&mut load, ENOUGH, name).await;
-        tell(name, 15, during, again);
+        let green = readiness::until_ready(&mut load, &admins).await - ended;
+        tell(name, lasted, during, again);
+        tell_readiness(name, red, green);
         assert!(during > ENOUGH, "{name}: only {during} sends were answered");
         check(&[at_first, at_work, at_last]);
     }
@@ -304,8 +359,18 @@ async fn all_processes_may_be_replaced_under_load() {
     let mut load = Load::start(deployment.site().await).await.unwrap();
     deployment.answered(&mut load, ENOUGH, "the start").await;
     install(&program::production().unwrap(), &programs);
-    for name in ["gateway-1", "gateway-2", "gateway-3", "persist-1", "persist-2", "api"] {
+    let gateways = deployment.gateways.clone();
+    // One who is no part of the load hears how each gateway takes its leave.
+    let token = http::register(deployment.api, "gus").await.unwrap().access;
+    for (at, name) in ["gateway-1", "gateway-2", "gateway-3", "persist-1", "persist-2", "api"].into_iter().enumerate() {
         deployment.answered(&mut load, ENOUGH, "the one before").await;
+        let mut idle = None;
+        if let Some(gateway) = gateways.get(at) {
+            // The gateways know what the API knows: each looks once a second.
+            located::until_told(&mut load, deployment.api, &gateways).await;
+            last(&mut load, 2).await;
+            idle = Some(Peer::connect(*gateway, &Login::new(&token, "phone")).await.unwrap().0);
+        }
         let before = load.acknowledged();
         let began = Instant::now();
         deployment = deployment
@@ -314,6 +379,10 @@ async fn all_processes_may_be_replaced_under_load() {
                 stack.start(name).unwrap();
             })
             .await;
+        if let Some(idle) = &mut idle {
+            let reconnect = idle.wait(|packet| packet.reconnect.clone()).await.unwrap();
+            check_sent_to_others(&reconnect.to, &gateways, at);
+        }
         let (during, lasted) = (load.acknowledged() - before, began.elapsed());
         let again = deployment.answered(&mut load, ENOUGH, name).await;
         tell(&format!("{name} is replaced"), lasted.as_secs(), during, again);
@@ -323,6 +392,19 @@ async fn all_processes_may_be_replaced_under_load() {
     let refused = load.orders.refused.load(Ordering::Relaxed);
     assert_eq!(refused, 0, "a client is told to reconnect, and never that something is wrong");
     println!("{} messages judged", deployment.judge(load).await);
+}
+
+/// A gateway that drains sends its clients to each of the others, and not to itself.
+fn check_sent_to_others(to: &[String], gateways: &[SocketAddr], own: usize) {
+    let found: BTreeSet<&String> = to.iter().collect();
+    let others: Vec<String> =
+        gateways.iter().filter(|gateway| **gateway != gateways[own]).copied().map(located::url).collect();
+    assert_eq!(
+        (found, to.len()),
+        (others.iter().collect(), others.len()),
+        "where gateway-{} sends its clients",
+        own + 1
+    );
 }
 
 /// Puts the programs of a version in place, as a package does: what runs keeps what it was started from.
@@ -336,7 +418,10 @@ fn install(version: &Path, place: &Path) {
 
 /// Lets time pass; a walker that gives up ends the test.
 pub(crate) async fn last(load: &mut Load, seconds: u64) {
-    let end = Instant::now() + Duration::from_secs(seconds);
+    last_until(load, Instant::now() + Duration::from_secs(seconds)).await;
+}
+
+async fn last_until(load: &mut Load, end: Instant) {
     while Instant::now() < end {
         load.look().await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -345,4 +430,11 @@ pub(crate) async fn last(load: &mut Load, seconds: u64) {
 
 fn tell(name: &str, lasted_s: u64, during: u64, again: Duration) {
     println!("{name:40} {lasted_s:3} s  {during:7} answered  again after {:6.2} s", again.as_secs_f64());
+}
+
+/// The promise is 10 s for the first of them.
+fn tell_readiness(name: &str, red: Option<Duration>, green: Duration) {
+    let named =
+        red.map_or("nothing of it is named".to_owned(), |red| format!("named after {:.2} s", red.as_secs_f64()));
+    println!("{name:40} {named}, all green {:.2} s after it", green.as_secs_f64());
 }

@@ -5,4 +5,6 @@ mod across;
 mod clock;
 mod deployment;
 mod faults;
+mod located;
+mod readiness;
 mod signs;
