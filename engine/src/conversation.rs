@@ -30,7 +30,8 @@ use crate::event::MessageEvent;
 use crate::ids::{ConversationId, Uid};
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, DENIAL_TTL_MS, HUB_IDLE_MS, HUB_QUEUE_BYTES_MAX, HUB_QUEUE_MAX,
-    PERMISSION_TTL_MS, PERMISSIONS_MAX, RECENT_BYTES_MAX, RECENT_MESSAGES_MAX,
+    PERMISSION_AGAIN_MS, PERMISSION_STALE_MS, PERMISSION_TTL_MS, PERMISSIONS_MAX, RECENT_BYTES_MAX,
+    RECENT_MESSAGES_MAX,
 };
 use crate::packet::schema::Message;
 use crate::packet::{Format, Frames};
@@ -43,6 +44,27 @@ pub enum Permission {
     Allowed,
     /// May not, and this is why.
     Denied(ErrorCode),
+}
+
+/// A permission that is remembered.
+#[derive(Debug, Clone, Copy)]
+struct Remembered {
+    permission: Permission,
+    /// Until when it is not asked for again.
+    until_ms: u64,
+    asking: bool,
+}
+
+impl Remembered {
+    fn serves(&self, now_ms: u64) -> bool {
+        let stale_ms = if self.permission == Permission::Allowed { PERMISSION_STALE_MS } else { 0 };
+        now_ms < self.until_ms + stale_ms
+    }
+
+    /// Whether it is time to ask for it again; once each time.
+    fn is_to_be_asked(&mut self, now_ms: u64) -> bool {
+        now_ms >= self.until_ms && !std::mem::replace(&mut self.asking, true)
+    }
 }
 
 /// A number as the sequencer gave it.
@@ -92,7 +114,7 @@ pub struct Hub {
     waiting_len: usize,
     /// Body bytes in `queue` and `waiting`.
     queued_bytes: usize,
-    permissions: HashMap<Uid, (Permission, u64), RandomState>,
+    permissions: HashMap<Uid, Remembered, RandomState>,
     recent: VecDeque<Recent>,
     recent_bytes: usize,
     active_ms: u64,
@@ -133,12 +155,17 @@ impl Hub {
             self.waiting_len += 1;
             return;
         }
-        match self.permissions.get(&from) {
-            Some((permission, until)) if *until > now_ms => match *permission {
-                Permission::Allowed => self.enqueue(message, now_ms, ids),
-                Permission::Denied(code) => out.push(HubEffect::Refuse(message.origin, code)),
-            },
-            _ => {
+        match self.permissions.get_mut(&from).filter(|remembered| remembered.serves(now_ms)) {
+            Some(remembered) => {
+                if remembered.is_to_be_asked(now_ms) {
+                    out.push(HubEffect::AskPermission(from));
+                }
+                match remembered.permission {
+                    Permission::Allowed => self.enqueue(message, now_ms, ids),
+                    Permission::Denied(code) => out.push(HubEffect::Refuse(message.origin, code)),
+                }
+            }
+            None => {
                 self.queued_bytes += message.body.len();
                 self.waiting.insert(from.clone(), vec![message]);
                 self.waiting_len += 1;
@@ -147,8 +174,8 @@ impl Hub {
         }
     }
 
-    /// The answer to [`HubEffect::AskPermission`]. `None`: nobody could tell; the messages are refused as
-    /// temporary and nothing is remembered.
+    /// The answer to [`HubEffect::AskPermission`]. `None`: nobody could tell; what is remembered goes on to serve, and
+    /// messages that waited, because nothing was, are refused as temporary.
     pub fn handle_permission(
         &mut self,
         uid: &Uid,
@@ -159,8 +186,12 @@ impl Hub {
     ) {
         let waiting = self.waiting.remove(uid).unwrap_or_default();
         self.waiting_len -= waiting.len();
-        if let Some(permission) = permission {
-            self.remember_permission(uid.clone(), permission, now_ms);
+        match (permission, self.permissions.get_mut(uid)) {
+            (Some(permission), _) => self.remember_permission(uid.clone(), permission, now_ms),
+            (None, Some(remembered)) if remembered.serves(now_ms) => {
+                (remembered.until_ms, remembered.asking) = (now_ms + PERMISSION_AGAIN_MS, false);
+            }
+            (None, _) => {}
         }
         for message in waiting {
             self.queued_bytes -= message.body.len();
@@ -257,14 +288,14 @@ impl Hub {
 
     fn remember_permission(&mut self, uid: Uid, permission: Permission, now_ms: u64) {
         if self.permissions.len() >= PERMISSIONS_MAX {
-            self.permissions.retain(|_, entry| entry.1 > now_ms);
+            self.permissions.retain(|_, remembered| remembered.until_ms > now_ms);
             if self.permissions.len() >= PERMISSIONS_MAX {
-                let oldest = self.permissions.iter().min_by_key(|entry| entry.1.1).map(|entry| entry.0.clone());
+                let oldest = self.permissions.iter().min_by_key(|entry| entry.1.until_ms).map(|entry| entry.0.clone());
                 oldest.map(|oldest| self.permissions.remove(&oldest));
             }
         }
         let ttl_ms = if permission == Permission::Allowed { PERMISSION_TTL_MS } else { DENIAL_TTL_MS };
-        self.permissions.insert(uid, (permission, now_ms + ttl_ms));
+        self.permissions.insert(uid, Remembered { permission, until_ms: now_ms + ttl_ms, asking: false });
     }
 
     fn enqueue(&mut self, message: Submission, now_ms: u64, ids: &mut Snowflake) {

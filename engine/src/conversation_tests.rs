@@ -144,6 +144,35 @@ fn a_denied_sender_is_told_why_and_a_change_is_asked_for_again() {
 }
 
 #[test]
+fn a_permission_that_nobody_can_renew_serves_on_for_a_while() {
+    let mut world = World::with_senders(&["a"]);
+    let uid = Uid::parse("a").unwrap();
+    let submit = |world: &mut World, n, at| {
+        world.effects.clear();
+        world.hub.handle_submit(submission("a", n, false), at, &mut world.ids, &mut world.effects);
+        (world.effects.iter().any(|e| matches!(e, HubEffect::AskPermission(_))), world.hub.queue.len())
+    };
+    let answer = |world: &mut World, permission, at| {
+        world.hub.handle_permission(&uid, permission, at, &mut world.ids, &mut world.effects);
+    };
+    let stale = NOW + PERMISSION_TTL_MS;
+    assert_eq!(submit(&mut world, 1, stale - 1), (false, 1));
+    assert_eq!(submit(&mut world, 2, stale), (true, 2), "asked for anew, and taken meanwhile");
+    assert_eq!(submit(&mut world, 3, stale + 1), (false, 3), "asked for once");
+    let told = stale + 5_000;
+    answer(&mut world, None, told);
+    assert_eq!(submit(&mut world, 4, told + PERMISSION_AGAIN_MS - 1), (false, 4));
+    assert_eq!(submit(&mut world, 5, told + PERMISSION_AGAIN_MS), (true, 5));
+    let over = told + PERMISSION_AGAIN_MS + PERMISSION_STALE_MS;
+    assert_eq!(submit(&mut world, 6, over), (true, 5), "it waits: what is remembered is too old");
+    answer(&mut world, None, over);
+    assert!(matches!(world.effects[..], [_, HubEffect::Refuse(_, ErrorCode::Unavailable)]), "{:?}", world.effects);
+    assert_eq!(submit(&mut world, 7, over + 1), (true, 5), "and does not come back to life");
+    answer(&mut world, Some(Permission::Denied(ErrorCode::NotAMember)), over + 2);
+    assert!(matches!(world.effects[..], [_, HubEffect::Refuse(_, ErrorCode::NotAMember)]), "{:?}", world.effects);
+}
+
+#[test]
 fn a_failed_batch_is_never_answered_with_sent() {
     let mut world = World::with_senders(&["a"]);
     world.submit(submission("a", 1, false));

@@ -71,6 +71,11 @@ pub const RECENT_BYTES_MAX: usize = 256 * 1024;
 pub const PERMISSIONS_MAX: usize = 1_024;
 /// How long a cached permission serves. Changes arrive as signals, so this only bounds a lost one.
 pub const PERMISSION_TTL_MS: u64 = 60_000;
+/// How long after that a permission still serves while it is asked for anew, counted again from each answer that nobody
+/// could give: who cannot reach the directory cannot change it either, and sends go on without it.
+pub const PERMISSION_STALE_MS: u64 = 600_000;
+/// How soon it is asked for again when nobody could tell.
+pub const PERMISSION_AGAIN_MS: u64 = 1_000;
 /// How long a refusal serves: the user may be created or let in at any moment.
 pub const DENIAL_TTL_MS: u64 = 1_000;
 /// A hub without work for this long is dropped; its state is rebuilt by the next message.

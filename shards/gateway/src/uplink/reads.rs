@@ -24,16 +24,30 @@ impl Uplink {
     pub(super) async fn permission(self: Rc<Self>, home: u16, conv: ConversationId, uid: Uid) {
         let permission = loop {
             let changes = self.state.borrow().membership_changes;
-            let asked = self.may_send(&conv, &uid).await;
-            if let Err(error) = &asked {
-                tracing::warn!(%error, %conv, "permission could not be read");
-            }
+            let permission = match self.may_send(&conv, &uid).await {
+                Ok(permission) => Some(permission),
+                Err(error) => {
+                    tracing::warn!(%error, %conv, "permission could not be read");
+                    self.may_send_as_known(&conv, &uid).await
+                }
+            };
             // An answer from before a change must not be cached after it.
             if self.state.borrow().membership_changes == changes {
-                break asked.ok();
+                break permission;
             }
         };
         self.tell(home, ToShard::Permission { conv, uid, permission });
+    }
+
+    /// What can be told while the directory is away, so that people talk on meanwhile: which groups those who are signed
+    /// in here are in is kept up to date, and who was ever written to is there. `None`: nothing.
+    async fn may_send_as_known(&self, conv: &ConversationId, uid: &Uid) -> Option<Permission> {
+        let is_known = match conv.kind() {
+            ConversationKind::P2p(..) => self.ports.state.head(conv).await.is_ok_and(|(_, head)| head > 0),
+            ConversationKind::Group(_) => self.state.borrow().routes.groups_of(uid).contains(conv),
+            ConversationKind::System(_) => false,
+        };
+        is_known.then_some(Permission::Allowed)
     }
 
     async fn may_send(&self, conv: &ConversationId, uid: &Uid) -> Result<Permission, DirectoryError> {

@@ -15,7 +15,7 @@ use crate::deployment::Deployment;
 /// Two users on two nodes, one of them on both; a group; a device that moves; a membership that ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_on_different_nodes_talk() {
-    let deployment = Deployment::start(2, 1, &[]).await;
+    let mut deployment = Deployment::start(2, 1, &[]).await;
     let site = deployment.site().await;
     let (here, there) = (deployment.gateways[0], deployment.gateways[1]);
     let (mut ann, _) = Peer::connect(here, &Login::new(&site.tokens[0], "phone")).await.unwrap();
@@ -39,9 +39,18 @@ async fn people_on_different_nodes_talk() {
     assert_eq!(shown(&mut ben, &sent).await.body, "to all");
 
     // The same device connects to the other node: the older session ends there.
-    let (_moved, _) = Peer::connect(there, &Login::new(&site.tokens[0], "phone")).await.unwrap();
+    let (mut moved, _) = Peer::connect(there, &Login::new(&site.tokens[0], "phone")).await.unwrap();
     let kicked = ann.wait(|packet| packet.kicked.clone()).await.unwrap();
     assert_eq!(kicked.reason, "same_device");
+
+    // Without the database too, although nobody on that node has asked it whether she may: who is a member is known there,
+    // and so is that the two have talked.
+    deployment = deployment.change(|stack| stack.kill("mysql").unwrap()).await;
+    for (to, id) in [(user("ben"), "c-5"), (group(&conv), "c-6")] {
+        let sent = moved.say(&to, id, "without a database").await.unwrap();
+        assert_eq!(shown(&mut ben, &sent).await.body, "without a database");
+    }
+    drop(deployment);
 }
 
 /// Whoever reaches a node's port for peers without being one gets nothing, and people talk on.
