@@ -26,7 +26,8 @@ use crate::trace::{Hop, Station};
 /// will be numbered, and refusing it would keep from the members what the log holds.
 const NUMBER_PAUSE_MS: u64 = 50;
 /// Among several nodes the numbers are given by a server that may be away for long, and the daemon numbers what is in
-/// the log too: after this long the senders are told to come again, and get the same numbers then.
+/// the log too: after this long the senders are told to come again, and get the same numbers then. Whatever comes after
+/// them in their conversations waits for that ([`super::unnumbered`]).
 const NUMBER_LIMIT_MS: u64 = 5_000;
 /// What a record takes beside its body, at most.
 const ENVELOPE_BYTES: usize = 512;
@@ -122,6 +123,7 @@ impl Uplink {
         if self.ports.state.unarchived_bytes() > UNARCHIVED_BYTES_MAX {
             return Err(ErrorCode::Busy);
         }
+        self.number_unnumbered(commits).await?;
         let known = self.known(commits).await?;
         let entries = || commits.iter().flat_map(|commit| &commit.entries);
         let keys =
@@ -137,6 +139,18 @@ impl Uplink {
             known.into_iter().filter_map(|known| known.or_else(|| numbers.next()).map(number)).collect();
         // Fewer numbers than messages would pair them wrongly: then nothing is acknowledged.
         if all.len() == entries().count() { Ok(all) } else { Err(ErrorCode::Internal) }
+    }
+
+    /// What these conversations have in the log without a number gets it, before more of them is logged.
+    async fn number_unnumbered(&self, commits: &[Commit]) -> Result<(), ErrorCode> {
+        let events = {
+            let mut state = self.state.borrow_mut();
+            state.unnumbered.take(commits.iter().map(|commit| commit.conv.as_str()))
+        };
+        if !events.is_empty() {
+            self.number(&events).await?;
+        }
+        Ok(())
     }
 
     /// Numbers that repeats had before.
@@ -176,23 +190,30 @@ impl Uplink {
         self.metrics.append_latency.record(began.elapsed().as_micros() as u64);
         self.note_all(Station::Logged, events, None);
         let logged = Instant::now();
-        let numbers = loop {
-            match self.ports.state.number(events).await {
-                Ok(numbers) => break numbers,
-                Err(error) => {
-                    let code = self.store_failed(&error);
-                    if self.ports.cluster.is_some() && logged.elapsed() > Duration::from_millis(NUMBER_LIMIT_MS) {
-                        return Err(code);
-                    }
-                    tokio::time::sleep(Duration::from_millis(NUMBER_PAUSE_MS)).await;
-                }
-            }
-        };
+        let numbers = self.number(events).await?;
         self.metrics.number_latency.record(logged.elapsed().as_micros() as u64);
         self.metrics.counters.commits.add(1);
         self.metrics.counters.committed.add(events.len() as u64);
         self.note_all(Station::Numbered, events, Some(&numbers));
         Ok(numbers)
+    }
+
+    /// Gives numbers to what is in the log. Where that fails for too long, it is remembered as still to be numbered.
+    async fn number(&self, events: &[Arc<MessageEvent>]) -> Result<Vec<Numbered>, ErrorCode> {
+        let began = Instant::now();
+        loop {
+            match self.ports.state.number(events).await {
+                Ok(numbers) => return Ok(numbers),
+                Err(error) => {
+                    let code = self.store_failed(&error);
+                    if self.ports.cluster.is_some() && began.elapsed() > Duration::from_millis(NUMBER_LIMIT_MS) {
+                        self.state.borrow_mut().unnumbered.keep(events, clock::steady_ms());
+                        return Err(code);
+                    }
+                    tokio::time::sleep(Duration::from_millis(NUMBER_PAUSE_MS)).await;
+                }
+            }
+        }
     }
 
     fn note_all(&self, station: Station, events: &[Arc<MessageEvent>], numbers: Option<&[Numbered]>) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod` | the thread, its state, its mailbox |
 //! | `commit` | batches: durable, then numbered |
+//! | `unnumbered` | what is in the log and has no number yet |
 //! | `open` | tokens checked, devices put on the map |
 //! | `sign_ins` | how many of them at once |
 //! | `routes` | who is on which shard, in which group |
@@ -24,6 +25,7 @@ mod reads;
 mod routes;
 mod sign_ins;
 mod signals;
+mod unnumbered;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -45,6 +47,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use self::routes::Routes;
 use self::sign_ins::SignIns;
+use self::unnumbered::Unnumbered;
 use crate::cluster::Cluster;
 use crate::live::Live;
 use crate::mail::{ConnectionRef, ToShard, ToUplink};
@@ -112,6 +115,8 @@ struct State {
     sign_ins: SignIns,
     /// Server messages that wait for their number.
     server_messages: HashMap<u64, oneshot::Sender<Result<Sent, ErrorCode>>, RandomState>,
+    /// In the log, and still to be numbered before what comes after them.
+    unnumbered: Unnumbered,
     /// Counts signals that changed who is in a group: what was read before is read again.
     membership_changes: u64,
     next_token: u64,
@@ -137,6 +142,7 @@ pub(crate) async fn run(parts: UplinkParts) {
         opening: HashSet::default(),
         sign_ins: SignIns::default(),
         server_messages: HashMap::default(),
+        unnumbered: Unnumbered::default(),
         membership_changes: 0,
         next_token: 0,
         sessions: 0,
