@@ -7,7 +7,7 @@
 //! Lives in its shard's table under a key of slot and generation, so that an answer which comes too late
 //! never reaches the connection that took its slot. An idle connection holds no buffer and no task.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -21,10 +21,8 @@ use ringway_engine::websocket::Decoder;
 use ringway_ring::socket::{self, Chunk, Socket};
 use ringway_ring::tls::TlsStream;
 
+use super::send_queue::{SEND_BYTES_MAX, SendQueue};
 use crate::groups::Groups;
-
-/// Most bytes of one send; what is queued beyond goes into the next.
-const SEND_BYTES_MAX: usize = 64 * 1024;
 
 /// How far the peer has come.
 #[derive(Debug)]
@@ -56,22 +54,6 @@ pub(crate) struct Opening {
     pub(crate) resume: BTreeMap<String, ResumePoint>,
 }
 
-/// Buffers that wait behind the next one, never empty.
-#[derive(Default)]
-struct Queue {
-    buffers: VecDeque<Bytes>,
-    /// Of all of them.
-    bytes: usize,
-}
-
-impl Queue {
-    fn pop(&mut self) -> Option<Bytes> {
-        let next = self.buffers.pop_front()?;
-        self.bytes -= next.len();
-        Some(next)
-    }
-}
-
 /// A connection; see the module's head.
 pub(crate) struct Connection {
     pub(crate) generation: u32,
@@ -90,10 +72,8 @@ pub(crate) struct Connection {
     pub(crate) owner: Option<Arc<Identity>>,
     /// Groups that the device is attached to.
     pub(crate) groups: Groups,
-    /// What is sent next; empty when nothing waits. Most connections never have more than this.
-    next: Bytes,
-    /// What comes after it.
-    queue: Option<Box<Queue>>,
+    /// What waits to be sent.
+    queue: SendQueue,
     /// Stands in the shard's list of connections to flush.
     pub(crate) dirty: bool,
     /// Half-close once the queue is out.
@@ -125,8 +105,7 @@ impl Connection {
             opening: None,
             owner: None,
             groups: Groups::default(),
-            next: Bytes::new(),
-            queue: None,
+            queue: SendQueue::default(),
             dirty: false,
             finish: false,
             notified: false,
@@ -139,7 +118,7 @@ impl Connection {
 
     /// Bytes that wait to be sent.
     pub(crate) fn queued(&self) -> usize {
-        self.next.len() + self.queue.as_ref().map_or(0, |queue| queue.bytes)
+        self.queue.bytes()
     }
 
     /// The user, while it is on the shard's map.
@@ -149,24 +128,17 @@ impl Connection {
 
     /// Whether anything waits to be sent.
     pub(crate) fn has_output(&self) -> bool {
-        !self.next.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_output())
+        !self.queue.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_output())
     }
 
     /// Queues bytes, in order.
     pub(crate) fn push(&mut self, bytes: Bytes) {
-        if self.next.is_empty() {
-            self.next = bytes;
-        } else if !bytes.is_empty() {
-            let queue = self.queue.get_or_insert_default();
-            queue.bytes += bytes.len();
-            queue.buffers.push_back(bytes);
-        }
+        self.queue.push(bytes);
     }
 
     /// Drops all that is not in flight.
     pub(crate) fn drop_queue(&mut self) {
-        self.next = Bytes::new();
-        self.queue = None;
+        self.queue.clear();
     }
 
     /// Takes the next send: one buffer as it is, or several gathered.
@@ -174,37 +146,14 @@ impl Connection {
         if self.tls.is_some() {
             return self.take_sealed(socket::spare());
         }
-        if self.next.len() > SEND_BYTES_MAX {
-            // In pieces, so that a slow but reading peer shows progress.
-            return Some(Chunk::Shared(self.next.split_to(SEND_BYTES_MAX)));
-        }
-        let first = self.pop()?;
-        if self.next.is_empty() || first.len() + self.next.len() > SEND_BYTES_MAX {
-            return Some(Chunk::Shared(first));
-        }
-        let mut gathered = socket::spare();
-        gathered.extend_from_slice(&first);
-        while gathered.len() + self.next.len() <= SEND_BYTES_MAX
-            && let Some(bytes) = self.pop()
-        {
-            gathered.extend_from_slice(&bytes);
-        }
-        Some(Chunk::Owned(gathered))
-    }
-
-    /// Takes the next buffer. An idle connection keeps no memory of its bursts.
-    fn pop(&mut self) -> Option<Bytes> {
-        let after = self.queue.as_mut().and_then(|queue| queue.pop()).unwrap_or_default();
-        self.queue.take_if(|queue| queue.buffers.is_empty());
-        let next = std::mem::replace(&mut self.next, after);
-        (!next.is_empty()).then_some(next)
+        self.queue.take(socket::spare)
     }
 
     /// As `take_chunk`, encrypted.
     fn take_sealed(&mut self, mut spare: Vec<u8>) -> Option<Chunk> {
         let mut tls = self.tls.take()?;
-        while (spare.is_empty() || spare.len() + self.next.len() <= SEND_BYTES_MAX)
-            && let Some(bytes) = self.pop()
+        while (spare.is_empty() || spare.len() + self.queue.next_bytes() <= SEND_BYTES_MAX)
+            && let Some(bytes) = self.queue.pop()
         {
             if tls.seal(&bytes, &mut spare).is_err() {
                 // Nothing can be said any more on a stream that has failed.
@@ -213,7 +162,7 @@ impl Connection {
             }
         }
         tls.take_output(&mut spare);
-        if self.finish && self.next.is_empty() && !self.notified {
+        if self.finish && self.queue.is_empty() && !self.notified {
             self.notified = true;
             // Without a finished handshake there is no way to say it, and no need.
             let _ = tls.close_notify(&mut spare);

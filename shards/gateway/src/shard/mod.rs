@@ -28,6 +28,7 @@ mod hubs;
 mod inbox;
 mod intake;
 mod output;
+mod send_queue;
 mod ticker;
 
 use std::cell::RefCell;
