@@ -8,6 +8,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Station {
+    /// Its sender's command was taken from the connection; noted once it is answered.
+    Received,
     /// The hub handed its batch to the uplink.
     Batched,
     /// It is durable in the event log.
@@ -34,7 +36,8 @@ pub enum Station {
 
 impl Station {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
+        Self::Received,
         Self::Batched,
         Self::Logged,
         Self::Numbered,
@@ -52,6 +55,7 @@ impl Station {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Received => "received",
             Self::Batched => "batched",
             Self::Logged => "logged",
             Self::Numbered => "numbered",
@@ -70,7 +74,7 @@ impl Station {
     #[must_use]
     pub fn follows(self) -> &'static [Self] {
         match self {
-            Self::Batched | Self::Arrived | Self::Consumed => &[],
+            Self::Received | Self::Batched | Self::Arrived | Self::Consumed => &[],
             Self::Logged => &[Self::Batched],
             Self::Numbered => &[Self::Logged, Self::Consumed],
             Self::Told | Self::Archived => &[Self::Numbered],

@@ -18,7 +18,10 @@ const BEFORE_VARIABLE: &str = "RINGWAY_PRODUCTION_BINS_BEFORE";
 pub const PRODUCTION: [&str; 3] = ["ringway-gateway", "ringway-persist", "ringway-api"];
 
 /// The program that this run tests, the same for every test of the process.
-pub(crate) fn ringway() -> Result<PathBuf> {
+///
+/// # Errors
+/// It does not build, or what the environment names is no file.
+pub fn ringway() -> Result<PathBuf> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     FOUND.get_or_init(|| find().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }

@@ -33,7 +33,7 @@ pub(super) fn resource(service: &str, instance: &str) -> Resource {
 /// The span of a hop that began at `from_us`. `instance` is a hash of this process's name.
 pub(super) fn of_hop(hop: &Hop, from_us: u64, instance: u64) -> Span {
     let kind = match hop.station {
-        Station::Arrived | Station::Consumed => SpanKind::Consumer,
+        Station::Received | Station::Arrived | Station::Consumed => SpanKind::Consumer,
         _ => SpanKind::Internal,
     };
     let place = mix(hop.who) ^ mix(hop.at_us.rotate_left(8) ^ hop.station as u64);
@@ -67,7 +67,7 @@ fn of_message(hop: &Hop, name: &str, kind: SpanKind, (from_us, to_us): (u64, u64
     match hop.station {
         Station::Told => attributes.push(number("ringway.nodes", hop.who)),
         Station::Consumed => attributes.push(number("ringway.offset", hop.who)),
-        Station::Sent | Station::Pushed | Station::Acknowledged if hop.who != 0 => {
+        Station::Received | Station::Sent | Station::Pushed | Station::Acknowledged if hop.who != 0 => {
             attributes.push(number("ringway.connection", hop.who));
         }
         _ => {}

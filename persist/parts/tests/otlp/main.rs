@@ -63,6 +63,7 @@ async fn the_hops_of_two_gateways_and_a_persist_process_join_in_one_trace() {
         at_the_uplink(1_500, Station::Numbered),
         Hop { who: 1, ..at_the_uplink(1_510, Station::Told) },
         hop(1_520, Station::Fanned),
+        Hop { who: 5, ..hop(980, Station::Received) },
         Hop { who: 5, ..hop(1_530, Station::Sent) },
     ];
     live(&gateway, "gateway-1", of_first).await;
@@ -98,6 +99,7 @@ async fn the_hops_of_two_gateways_and_a_persist_process_join_in_one_trace() {
     let [first, second, persist] =
         ["ringway-gateway gateway-1", "ringway-gateway gateway-2", "ringway-persist persist-1"];
     let expected = [
+        (first, "received", 980, 980),
         (first, "batched", 1_000, 1_000),
         (first, "logged", 1_000, 1_400),
         (first, "numbered", 1_400, 1_500),
@@ -145,11 +147,12 @@ fn check_attributes(spans: &[(String, Span)]) {
         assert_eq!(value(&span.attributes, "ringway.conversation").as_deref(), Some("4117c2682cf91d8b"));
         let kind = match span.name.as_str() {
             "message" => SpanKind::Producer,
-            "arrived" | "consumed" => SpanKind::Consumer,
+            "received" | "arrived" | "consumed" => SpanKind::Consumer,
             _ => SpanKind::Internal,
         };
         assert_eq!(span.kind, i32::from(kind), "{}", span.name);
     }
+    assert_eq!(told("received"), ["ringway.connection=5", "ringway.seq=3", "ringway.shard=1"]);
     assert_eq!(told("batched"), ["ringway.shard=1"]);
     assert_eq!(told("told"), ["ringway.nodes=1", "ringway.seq=3"]);
     assert_eq!(told("acknowledged"), ["ringway.connection=6", "ringway.seq=3", "ringway.shard=1"]);

@@ -47,7 +47,7 @@ impl Exported {
         assert_eq!(roots, [root_span(msg_id).to_vec()]);
         let of = |node: &'static str, names: &[&'static str]| names.iter().map(move |name| (node, *name)).collect();
         let expected: [Vec<(&str, &str)>; 3] = [
-            of("gateway-1", &["message", "batched", "logged", "numbered", "told", "fanned", "sent"]),
+            of("gateway-1", &["message", "batched", "logged", "numbered", "told", "fanned", "received", "sent"]),
             of("gateway-2", &["arrived", "fanned", "pushed", "acknowledged"]),
             of("persist-1", &["consumed", "numbered", "archived"]),
         ];

@@ -66,7 +66,7 @@ fn check_archived(admin: &str, msg_id: u64, seq: u64) {
 
 /// Waits until every station of a message from the first gateway to both is told, with where it was.
 fn check_traced(admin: &str, msg_id: u64) {
-    let of_sender = ["batched", "logged", "numbered", "told", "fanned", "sent", "pushed", "acknowledged"];
+    let of_sender = ["received", "batched", "logged", "numbered", "told", "fanned", "sent", "pushed", "acknowledged"];
     let of_other = ["arrived", "pushed", "acknowledged"];
     let of_persist = ["consumed", "numbered", "archived"];
     let of = |node: &'static str, stations: &[&'static str]| stations.iter().map(move |of| (node, *of)).collect();

@@ -135,11 +135,17 @@ impl Shard {
     }
 
     fn note_shown(&mut self, station: Station, showing: &Showing<'_>, item: &DeliveryItem, key: u64) {
-        let (at_us, conv, shard) = (showing.at_us, showing.hash, self.index);
+        self.note_at(showing.at_us, station, showing, item, key);
+    }
+
+    fn note_at(&mut self, at_us: u64, station: Station, showing: &Showing<'_>, item: &DeliveryItem, key: u64) {
+        let (conv, shard) = (showing.hash, self.index);
         self.trace.note(Hop { at_us, station, msg_id: item.msg_id, conv, seq: item.seq, who: key, shard });
     }
 
     fn answer_sent(&mut self, key: u64, showing: &Showing<'_>, item: &DeliveryItem, origin: &Origin) {
+        // Only now does the connection's own shard know which message the command has become.
+        self.note_at(origin.taken_us, Station::Received, showing, item, key);
         self.note_shown(Station::Sent, showing, item, key);
         self.metrics.stages.sent.record_since(origin.taken_us, showing.at_us);
         self.answered(key);

@@ -1,21 +1,26 @@
 //! People on different nodes.
 
-use std::time::Duration;
+use std::process::Command as Program;
+use std::time::{Duration, Instant};
 
 use ringway_e2e::http;
 use ringway_e2e::metrics::{self, Metrics};
 use ringway_e2e::peer::{Login, Peer, group, user};
-use ringway_engine::packet::schema::{Message, Sent, ServerPacket};
+use ringway_e2e::program;
+use ringway_engine::packet::schema::{Command, Message, Sent, ServerPacket};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::deployment::Deployment;
 
+/// Time for the last hop of a message to be told.
+const TRACED: Duration = Duration::from_secs(20);
+
 /// Two users on two nodes, one of them on both; a group; a device that moves; a membership that ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_on_different_nodes_talk() {
-    let mut deployment = Deployment::start(2, 1, &[]).await;
+    let mut deployment = Deployment::start(2, 2, &[]).await;
     let site = deployment.site().await;
     let (here, there) = (deployment.gateways[0], deployment.gateways[1]);
     let (mut ann, _) = Peer::connect(here, &Login::new(&site.tokens[0], "phone")).await.unwrap();
@@ -24,6 +29,8 @@ async fn people_on_different_nodes_talk() {
     let sent = ann.say(&user("ben"), "c-1", "hello").await.unwrap();
     let heard = shown(&mut ben, &sent).await;
     assert_eq!((heard.msg_id, heard.body.as_str()), (sent.msg_id, "hello"));
+    acknowledge(&mut ben, &heard).await;
+    check_traced(&deployment, sent.msg_id).await;
     let back = ben.say(&user("ann"), "c-2", "and back").await.unwrap();
     assert_eq!(shown(&mut ann, &back).await.body, "and back");
 
@@ -79,6 +86,42 @@ async fn strangers_on_the_port_of_peers_do_no_harm() {
     assert_eq!(metrics.sum("ringway_peer_malformed_total"), 0, "nothing of it was taken for a word");
     let sent = ann.say(&user("ben"), "c-1", "hello").await.unwrap();
     assert_eq!(shown(&mut ben, &sent).await.body, "hello");
+}
+
+async fn acknowledge(peer: &mut Peer, message: &Message) {
+    let ack = Command::ack(message.conv.as_str(), message.epoch, message.seq);
+    peer.command(ack).await.unwrap();
+}
+
+/// Each hop of a message, from its sender's connection over queue, daemon, archive and the other node to the device,
+/// as the program tells them that an operator would ask.
+async fn check_traced(deployment: &Deployment, msg_id: u64) {
+    let mut command = Program::new(program::ringway().unwrap());
+    command.args(["trace", &msg_id.to_string()]);
+    for persist in &deployment.admins[2..] {
+        command.args(["--admin", &format!("http://{persist}")]);
+    }
+    let of_sender = ["received", "batched", "logged", "numbered", "told", "fanned", "sent"];
+    let of_sender = of_sender.map(|station| ("gateway-1", station));
+    let of_other = ["arrived", "fanned", "pushed", "acknowledged"].map(|station| ("gateway-2", station));
+    let deadline = Instant::now() + TRACED;
+    loop {
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let is_told = |node: &str, station: &str| {
+            let mut rows = text.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+            rows.any(|row| row.contains(&station) && row.iter().any(|cell| cell.starts_with(node)))
+        };
+        let of_persist = ["consumed", "numbered", "archived"].map(|station| ("persist-", station));
+        let all = of_sender.iter().chain(&of_other).chain(&of_persist);
+        let missing: Vec<_> = all.filter(|(node, station)| !is_told(node, station)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let warned = String::from_utf8_lossy(&output.stderr);
+        assert!(Instant::now() < deadline, "{missing:?} is not told:\n{text}\n{warned}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// A message as a device is shown it: pushed, or on a page where the link between its nodes has only begun to stand.

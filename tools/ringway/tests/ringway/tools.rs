@@ -50,7 +50,7 @@ fn a_trace_shows_a_message_from_its_batch_to_its_sender_and_an_unknown_one_fails
         let output = run(&arguments);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        for station in ["batched", "logged", "numbered", "fanned", "sent"] {
+        for station in ["received", "batched", "logged", "numbered", "fanned", "sent"] {
             assert!(text.contains(&format!("  {station} ")), "{station}: {text}");
         }
     }
