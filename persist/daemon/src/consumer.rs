@@ -21,6 +21,7 @@ use crate::backoff::{Backoff, pause, stopped};
 use crate::batch::{self, Decoded};
 use crate::config::DaemonConfig;
 use crate::metrics::{QueueMetrics, now_ms};
+use crate::recall::recall;
 use crate::trace::QueueTrace;
 
 /// One queue and what it is brought into.
@@ -36,6 +37,8 @@ pub(crate) struct Consumer {
     pub(crate) drains: bool,
     /// Is told what has been archived.
     pub(crate) watcher: Option<Watcher>,
+    /// How far back it is told of what was archived before; 0: not at all.
+    pub(crate) recall_ms: u64,
     /// Remembers what became of messages.
     pub(crate) trace: QueueTrace,
 }
@@ -74,7 +77,31 @@ pub(crate) struct Patience {
 
 impl Consumer {
     /// Consumes until the stop.
-    pub(crate) async fn run(&self, mut stop: watch::Receiver<bool>) -> Result<(), LogReadError> {
+    pub(crate) async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), LogReadError> {
+        let (consumed, ()) = tokio::join!(self.consume_all(stop.clone()), self.recall(stop));
+        consumed
+    }
+
+    /// Tells the watcher what was archived last before this consumer began.
+    async fn recall(&self, mut stop: watch::Receiver<bool>) {
+        let Some(watcher) = self.watcher.as_ref().filter(|_| self.recall_ms > 0) else { return };
+        let recalled = tokio::select! {
+            recalled = recall(&*self.queue, &*self.archive, self.recall_ms) => recalled,
+            () = stopped(&mut stop) => return,
+        };
+        let queue = self.queue.name();
+        match recalled {
+            Ok(batch) => {
+                tracing::debug!(queue, conversations = batch.messages.len(), "what was archived last is kept in mind");
+                watcher(&batch);
+            }
+            Err(error) => {
+                tracing::warn!(queue, %error, "what was archived last is not known: who lacks it may not be reminded");
+            }
+        }
+    }
+
+    async fn consume_all(&self, mut stop: watch::Receiver<bool>) -> Result<(), LogReadError> {
         let Some(mut next) = self.consumed_offset(&mut stop).await else { return Ok(()) };
         loop {
             let records = match self.next_records(next, &mut stop).await {

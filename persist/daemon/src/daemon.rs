@@ -75,7 +75,18 @@ impl Daemon {
         let Ports { log: queue, state, upkeep, archive, directory } = ports;
         let ring = TraceRing::new(vec![queue.name().to_owned()]);
         let (metrics, trace) = (Arc::default(), ring.of_queue(0));
-        let consumer = Consumer { queue, archive, state, upkeep, config, metrics, drains: true, watcher: None, trace };
+        let consumer = Consumer {
+            queue,
+            archive,
+            state,
+            upkeep,
+            config,
+            metrics,
+            drains: true,
+            watcher: None,
+            recall_ms: 0,
+            trace,
+        };
         Self { consumer, trace: ring, directory, metrics: Arc::default() }
     }
 

@@ -172,27 +172,6 @@ impl HoleWatch {
 fn tell(hole: &Hole, story: &Story, now_ms: u64) {
     let (Hole { conv, first, since_ms }, Story { last, msg_id, nodes }) = (hole, story);
     let age_ms = now_ms.saturating_sub(*since_ms);
-    match msg_id {
-        Some(msg_id) => {
-            tracing::error!(
-                conv,
-                first,
-                last,
-                age_ms,
-                ?nodes,
-                msg_id,
-                "a hole of the archive: its node has the message"
-            );
-        }
-        None => {
-            tracing::error!(
-                conv,
-                first,
-                last,
-                age_ms,
-                ?nodes,
-                "a hole of the archive: nobody has it, readers stop below"
-            );
-        }
-    }
+    let why = if msg_id.is_some() { "its node has the message" } else { "nobody has it, readers stop below" };
+    tracing::error!(conv, first, last, age_ms, ?nodes, msg_id, "a hole of the archive: {why}");
 }

@@ -21,6 +21,7 @@ mod holes;
 pub mod limits;
 mod metrics;
 mod poison;
+mod recall;
 mod relay;
 mod replay;
 mod share;

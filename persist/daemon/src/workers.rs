@@ -95,6 +95,7 @@ impl Workers {
                 metrics: Arc::default(),
                 drains: false,
                 watcher: None,
+                recall_ms: 0,
                 trace: trace.of_queue(number),
             })
         };
@@ -103,12 +104,15 @@ impl Workers {
         Self { consumers, trace, ports, leases, owner, config, process, lease_metrics, board, takeover: None }
     }
 
-    /// Has a watcher told of every batch that is archived here.
+    /// Has a watcher told of every batch that is archived here. When this process begins to consume a queue, also of the
+    /// newest message of each conversation that was archived in the last `recall_ms` before (0: none, and never of more
+    /// than [`RECALLED_RECORDS_MAX`](crate::limits::RECALLED_RECORDS_MAX) records).
     #[must_use]
-    pub fn watched_by(mut self, watcher: &Watcher) -> Self {
+    pub fn watched_by(mut self, watcher: &Watcher, recall_ms: u64) -> Self {
         // Nobody else has them before `run`.
         for consumer in self.consumers.iter_mut().filter_map(Arc::get_mut) {
             consumer.watcher = Some(Arc::clone(watcher));
+            consumer.recall_ms = recall_ms;
         }
         self
     }

@@ -3,58 +3,29 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use ringway_parts::board::Board;
 use ringway_parts::stores::Stores;
 use ringway_persist::{DriftCheck, DriftConfig, check_drift};
 use ringway_store::ports::{DriftKind, Drifted};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
+use crate::background::Background;
 use crate::config::Config;
 use crate::orders::CHECK_DRIFT;
 
-/// The task of the rounds. Dropping it lets the task end by itself.
-pub(crate) struct Drifting {
-    task: JoinHandle<()>,
-    stop: watch::Sender<bool>,
-}
-
-impl Drifting {
-    /// Begins rounds every so many seconds, and shows them on the board; none for 0.
-    pub(crate) fn start(every_s: u64, stores: &Stores, owner: String, board: &Board) -> Option<Self> {
-        if every_s == 0 {
-            return None;
-        }
-        let config = DriftConfig::every(every_s.saturating_mul(1_000));
-        let leases = Arc::new(stores.database.clone());
-        let check = Arc::new(DriftCheck::new(stores.state.clone(), leases, owner, config));
-        let measured = Arc::clone(&check);
-        board.add_measure(move || measured.metrics_text());
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(async move { check.run(stopped).await });
-        let judged = task.abort_handle();
-        board.add_judge(move || {
-            let why = judged.is_finished().then(|| "the drift check has ended: nobody compares here".to_owned());
-            why.into_iter().collect()
-        });
-        Some(Self { task, stop })
+/// Begins rounds every so many seconds, and shows them on the board; none for 0.
+pub(crate) fn start(every_s: u64, stores: &Stores, owner: String, board: &Board) -> Option<Background> {
+    if every_s == 0 {
+        return None;
     }
-
-    /// Ends it; whether it did so in time.
-    pub(crate) async fn end(mut self, limit: Duration) -> bool {
-        self.stop.send_replace(true);
-        let ended = timeout(limit, &mut self.task).await;
-        match &ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the task of the drift check failed"),
-            Err(_) => self.task.abort(),
-        }
-        ended.is_ok()
-    }
+    let config = DriftConfig::every(every_s.saturating_mul(1_000));
+    let leases = Arc::new(stores.database.clone());
+    let check = Arc::new(DriftCheck::new(stores.state.clone(), leases, owner, config));
+    let measured = Arc::clone(&check);
+    board.add_measure(move || measured.metrics_text());
+    let ended = "the drift check has ended: nobody compares here";
+    Some(Background::start("drift check", ended, board, |stop| async move { check.run(stop).await }))
 }
 
 /// One round, now; its outcome goes to standard output.

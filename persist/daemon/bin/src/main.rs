@@ -1,5 +1,6 @@
 //! The persist process.
 
+mod background;
 mod config;
 mod drift;
 mod holes;

@@ -27,12 +27,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::background::Background;
 use crate::config::{Config, is_name};
-use crate::drift::{self, Drifting};
-use crate::holes::Watching;
-use crate::months;
 use crate::orders::{self, Orders};
-use crate::reminding::Reminding;
+use crate::{drift, holes, months, reminding};
 
 /// What the workers get to end the batches at hand and to let their leases go.
 const WORKERS_END: Duration = Duration::from_millis(7_000);
@@ -44,9 +42,9 @@ pub(crate) struct Node {
     workers: JoinHandle<()>,
     stop_workers: watch::Sender<bool>,
     months: JoinHandle<()>,
-    drifting: Option<Drifting>,
-    holes: Watching,
-    reminding: Reminding,
+    /// The drift check, if there is one, and the watch over holes.
+    checks: Vec<Background>,
+    reminding: Background,
     queues: Arc<RocketQueues>,
     gateways: Arc<RemoteGateways>,
     links: Arc<PeerLinks>,
@@ -110,7 +108,7 @@ impl Process for Node {
             nudges: gateways.clone(),
             vendor,
         };
-        let (reminding, watcher) = Reminding::start(reminded, config.push.reminders(), board);
+        let (reminding, watcher) = reminding::start(reminded, config.push.reminders(), board);
         let ports = WorkerPorts {
             state: stores.state.clone(),
             upkeep: stores.state.clone(),
@@ -118,7 +116,7 @@ impl Process for Node {
         };
         let leases = Arc::new(stores.database.clone());
         let workers = Workers::new(pairs, ports, leases, owner.clone(), WorkersConfig::default());
-        let workers = workers.watched_by(&watcher).before_relaying(&resync(&gateways));
+        let workers = workers.watched_by(&watcher, config.push.push_after_ms).before_relaying(&resync(&gateways));
         let workers = Arc::new(match around.traces.of_messages(board, &owner)? {
             Some(hops) => workers.exported_to(&hops),
             None => workers,
@@ -127,10 +125,11 @@ impl Process for Node {
         let (stop_workers, stop) = watch::channel(false);
         let asked = Arc::clone(&gateways);
         let workers = tokio::spawn(async move { workers.run(asked, stop).await });
-        let drifting = Drifting::start(config.persist.drift_check_s, &stores, owner.clone(), board);
-        let holes = Watching::start(config.persist.hole_alarm_ms, &stores, owner.clone(), board);
+        let drift = drift::start(config.persist.drift_check_s, &stores, owner.clone(), board);
+        let holes = holes::start(config.persist.hole_alarm_ms, &stores, owner.clone(), board);
+        let checks = drift.into_iter().chain([holes]).collect();
         let months = tokio::spawn(months::keep(stores.database.clone(), owner));
-        Ok(Self { workers, stop_workers, months, drifting, holes, reminding, queues, gateways, links, stores, probes })
+        Ok(Self { workers, stop_workers, months, checks, reminding, queues, gateways, links, stores, probes })
     }
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
@@ -149,19 +148,8 @@ impl Process for Node {
     }
 
     async fn stop(self) {
-        let Self {
-            mut workers,
-            stop_workers,
-            months,
-            drifting,
-            holes,
-            reminding,
-            queues,
-            gateways,
-            links,
-            stores,
-            probes,
-        } = self;
+        let Self { mut workers, stop_workers, months, checks, reminding, queues, gateways, links, stores, probes } =
+            self;
         drop(probes);
         months.abort();
         stop_workers.send_replace(true);
@@ -172,27 +160,24 @@ impl Process for Node {
                 workers.abort();
             }
         };
-        let ((), drifting_ended, holes_ended) = tokio::join!(ending, end_of(drifting), holes.end(CLOSE));
+        let checks = async {
+            let mut ended = Vec::new();
+            for check in checks {
+                ended.push(check.end(CLOSE).await);
+            }
+            ended
+        };
+        let ((), checks) = tokio::join!(ending, checks);
         let closed = [
-            ("reminders", reminding.end(CLOSE).await),
-            ("drift check", drifting_ended),
-            ("watch over holes", holes_ended),
+            reminding.end(CLOSE).await,
             ("event log", timeout(CLOSE, queues.close()).await.is_ok()),
             ("gateways", timeout(CLOSE, gateways.close()).await.is_ok()),
             ("peers", timeout(CLOSE, links.close()).await.is_ok()),
             ("stores", timeout(CLOSE, stores.close()).await.is_ok()),
         ];
-        for (part, _) in closed.into_iter().filter(|(_, closed)| !closed) {
+        for (part, _) in closed.into_iter().chain(checks).filter(|(_, closed)| !closed) {
             tracing::warn!(part, "took too long to close");
         }
-    }
-}
-
-/// Ends the drift check, if there is one; whether it did so in time.
-async fn end_of(drifting: Option<Drifting>) -> bool {
-    match drifting {
-        Some(drifting) => drifting.end(CLOSE).await,
-        None => true,
     }
 }
 

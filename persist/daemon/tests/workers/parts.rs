@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ringway_engine::event::Event;
+use ringway_engine::event::{Event, MessageEvent};
 use ringway_engine::ids::{ConversationId, Uid};
 use ringway_engine::packet::schema::{Message, Sent};
 use ringway_persist::{DaemonConfig, Takeover, Watcher, WorkerPorts, Workers, WorkersConfig};
@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 
 use crate::leases::MemoryLeases;
 
+/// How far back a process is told of what was archived before it consumed.
+pub(crate) const RECALL_MS: u64 = 10_000;
 /// How long anything is waited for.
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -50,6 +52,11 @@ impl MemoryQueue {
         Arc::new(Self { name, records, released: AtomicU64::new(0), fault })
     }
 
+    /// Has it lose its first records, as a broker does when they are old.
+    pub(crate) fn lose(&self, before: u64) {
+        self.released.store(before, Relaxed);
+    }
+
     pub(crate) fn append(&self, record: Bytes) {
         self.records.send_modify(|records| records.push(record));
     }
@@ -68,7 +75,7 @@ impl LogQueue for MemoryQueue {
     async fn read(&self, from: LogOffset, records_max: usize, _: usize) -> Result<Vec<LogRecord>, LogReadError> {
         self.check()?;
         if from.0 < self.released.load(Relaxed) {
-            return Err(LogReadError::Released(from));
+            return Err(LogReadError::Released(LogOffset(self.released.load(Relaxed))));
         }
         let records = self.records.borrow();
         // As a broker, it gives fewer at once than it is asked for.
@@ -86,6 +93,7 @@ impl LogQueue for MemoryQueue {
         LogOffset(self.records.borrow().len() as u64)
     }
 
+    // A broker keeps what is consumed for a while.
     fn release(&self, _before: LogOffset) {}
 }
 
@@ -184,8 +192,8 @@ pub(crate) struct Shared {
     pub(crate) directory: Arc<SqliteDirectory>,
     pub(crate) leases: Arc<MemoryLeases>,
     pub(crate) told: Arc<Told>,
-    /// Messages that watchers of all processes were told of.
-    pub(crate) watched: Arc<AtomicU64>,
+    /// What watchers were told of: by whose, conversation and number.
+    pub(crate) watched: Arc<Mutex<Vec<(String, String, u64)>>>,
     next: AtomicU64,
 }
 
@@ -213,10 +221,19 @@ impl Shared {
 
     /// Puts a message of the queue's own conversation into it.
     pub(crate) fn send_body(&self, queue: usize, body: &str) {
-        let n = self.next.fetch_add(1, Relaxed);
-        let mut event = (*message(&format!("group:{queue}"), "a", &format!("c-{n}"), n, now_ms())).clone();
+        let mut event = self.event(&format!("group:{queue}"), now_ms());
         event.body = body.to_owned();
         self.queues[queue].append(Event::Message(event).encode());
+    }
+
+    /// Puts a message of some conversation into a queue, taken so long ago.
+    pub(crate) fn send_of(&self, queue: usize, conv: &str, ago_ms: u64) {
+        self.queues[queue].append(Event::Message(self.event(conv, now_ms() - ago_ms)).encode());
+    }
+
+    fn event(&self, conv: &str, ts_ms: u64) -> MessageEvent {
+        let n = self.next.fetch_add(1, Relaxed);
+        (*message(conv, "a", &format!("c-{n}"), n, ts_ms)).clone()
     }
 
     pub(crate) fn send(&self, queue: usize) {
@@ -249,13 +266,14 @@ impl Shared {
         let ports =
             WorkerPorts { state: self.state.clone(), upkeep: self.state.clone(), directory: self.directory.clone() };
         let workers = Workers::new(queues, ports, self.leases.clone(), owner.to_owned(), config);
-        let watched = Arc::clone(&self.watched);
+        let (watched, watching) = (Arc::clone(&self.watched), owner.to_owned());
         let watcher: Watcher = Arc::new(move |batch: &ArchiveBatch| {
-            watched.fetch_add(batch.messages.len() as u64, Relaxed);
+            let told = batch.messages.iter().map(|of| (watching.clone(), of.event.conv.to_string(), of.seq));
+            watched.lock().unwrap().extend(told);
         });
         let (told, name) = (Arc::clone(&self.told), owner.to_owned());
         let takeover: Takeover = Arc::new(move || told.0.lock().unwrap().push(format!("{name} begins")));
-        let workers = Arc::new(workers.watched_by(&watcher).before_relaying(&takeover));
+        let workers = Arc::new(workers.watched_by(&watcher, RECALL_MS).before_relaying(&takeover));
         let (stop, stopped) = watch::channel(false);
         let (running, told) = (workers.clone(), self.told.clone());
         let task = tokio::spawn(async move { running.run(told, stopped).await });

@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use ringway_persist::WorkersConfig;
+use ringway_persist::limits::RECALL_RECORDS;
 use ringway_store::conformance::directory::create_accounts;
 use ringway_store::conformance::uid;
-use ringway_store::ports::{Directory as _, Leases as _, LogReadError};
+use ringway_store::ports::{Directory as _, Leases as _, LogQueue as _, LogReadError};
 
-use crate::parts::{Shared, quick, until};
+use crate::parts::{RECALL_MS, Shared, quick, until};
 
 #[tokio::test]
 async fn processes_share_the_queues_and_take_over_what_a_killed_one_held() {
@@ -33,7 +34,7 @@ async fn processes_share_the_queues_and_take_over_what_a_killed_one_held() {
     for queue in 0..5 {
         assert_eq!(shared.archived(queue).await, [1, 2, 3]);
     }
-    assert!(shared.watched.load(Relaxed) >= 15, "each batch was told to whoever watches");
+    assert!(shared.watched.lock().unwrap().len() >= 15, "each batch was told to whoever watches");
     let text = two.workers.metrics_text();
     assert!(text.contains("\nringway_persist_lease_queues_held 5\n"), "{text}");
     assert!(text.contains("\nringway_persist_lease_members 1\n"), "{text}");
@@ -164,4 +165,40 @@ async fn the_outbox_is_relayed_by_one_and_whoever_begins_is_told_first() {
     expected.extend(["two begins", "outbox-6"].map(str::to_owned));
     assert_eq!(*shared.told.0.lock().unwrap(), expected);
     two.stop().await;
+}
+
+/// Whoever consumed took along what its watcher kept in mind; the next one is told of it again.
+#[tokio::test]
+async fn whoever_takes_over_is_told_what_was_archived_last() {
+    let shared = Shared::new(1).await;
+    shared.send_of(0, "group:old", 3 * RECALL_MS);
+    shared.send_of(0, "group:quiet", 2 * RECALL_MS);
+    // More than one stretch of the way back.
+    for _ in 0..RECALL_RECORDS {
+        shared.send_of(0, "group:busy", RECALL_MS / 2);
+    }
+    shared.send_of(0, "group:new", 0);
+    let one = shared.process("one", quick());
+    shared.all_archived().await;
+    one.kill().await;
+    let told_to = |name: &str| -> Vec<(String, u64)> {
+        let watched = shared.watched.lock().unwrap();
+        let of = watched.iter().filter(|(owner, ..)| owner == name);
+        let mut told: Vec<(String, u64)> = of.map(|(_, conv, seq)| (conv.clone(), *seq)).collect();
+        told.sort_unstable();
+        told
+    };
+    let expected = [("group:busy".to_owned(), RECALL_RECORDS), ("group:new".to_owned(), 1)];
+    let two = shared.process("two", quick());
+    until("it is told", async || told_to("two").len() == expected.len()).await;
+    assert_eq!(told_to("two"), expected, "the newest of each conversation, and nothing that is old");
+    two.kill().await;
+
+    // What the queue does not hold any more is nobody's; what it has goes on.
+    shared.queues[0].lose(shared.queues[0].end().0 - 1);
+    shared.send_of(0, "group:later", 0);
+    let three = shared.process("three", quick());
+    until("it is told", async || told_to("three").len() == 2).await;
+    assert_eq!(told_to("three"), [("group:later".to_owned(), 1), ("group:new".to_owned(), 1)]);
+    three.stop().await;
 }

@@ -3,6 +3,7 @@
 use ringway_client::http::Api;
 use ringway_client::{Client, Event, Events, Options, State, user};
 use ringway_peer::Word;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -39,17 +40,17 @@ fn counted(admin: &str, name: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
-/// A deployment that reminds soon, and whose vendor is `vendor`.
-fn arguments(deployment: &Deployment, vendor: &Vendor) -> Vec<String> {
+/// A daemon that reminds soon, and whose vendor is `vendor`.
+fn arguments(deployment: &Deployment, name: &str, push_after_ms: &str, vendor: &Vendor) -> Vec<String> {
     let file = deployment.folder().join("vendor.secret");
     std::fs::write(&file, format!("{SECRET}\n")).unwrap();
     let push = keys(&[
         ("push.nudge_after_ms", "300"),
-        ("push.push_after_ms", "2000"),
+        ("push.push_after_ms", push_after_ms),
         ("push.url", &vendor.url()),
         ("push.secret_file", &file.display().to_string()),
     ]);
-    [deployment.persist("persist-1"), push].concat()
+    [deployment.persist(name), push].concat()
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn who_does_not_acknowledge_is_nudged_and_then_pushed_once_without_the_text() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (deployment, vendor) = (Deployment::new(), Vendor::start());
     let mut gateway = Program::start("ringway-gateway", &deployment.gateway(1));
-    let mut persist = Program::start("ringway-persist", &arguments(&deployment, &vendor));
+    let mut persist = Program::start("ringway-persist", &arguments(&deployment, "persist-1", "2000", &vendor));
     let mut api = Program::start("ringway-api", &deployment.api());
     let [of_gateway, of_persist, of_api] = [&mut gateway, &mut persist, &mut api].map(Program::ready);
     let address = |ready: &Value, name: &str| ready[name].as_str().unwrap().to_owned();
@@ -116,6 +117,39 @@ fn who_does_not_acknowledge_is_nudged_and_then_pushed_once_without_the_text() {
         listener.close().await;
     });
     for program in [api, persist, gateway] {
+        program.stop();
+    }
+}
+
+/// A daemon that is killed takes along whom it waited for: whoever consumes after it waits for them.
+#[test]
+fn who_is_waited_for_outlives_the_daemon_that_waits() {
+    // The HTTP client asks for a TLS library even for plain requests; fails when another test chose it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (deployment, vendor) = (Deployment::new(), Vendor::start());
+    let start = |name: &str| Program::start("ringway-persist", &arguments(&deployment, name, "10000", &vendor));
+    let mut gateway = Program::start("ringway-gateway", &deployment.gateway(1));
+    let mut one = start("persist-1");
+    let mut api = Program::start("ringway-api", &deployment.api());
+    let [of_gateway, of_one, of_api] = [&mut gateway, &mut one, &mut api].map(Program::ready);
+    let address = |ready: &Value, name: &str| ready[name].as_str().unwrap().to_owned();
+    block_on(async {
+        let api = Api::new(&address(&of_api, "url")).unwrap();
+        let (alice, _) = connected(&api, &address(&of_gateway, "ws"), "alice").await;
+        api.register("dave", "correct horse battery", "phone", "ios").await.unwrap();
+        let sent = alice.send(user("dave"), TEXT).await.unwrap();
+        wait_until_counted(&address(&of_one, "admin"), "ringway_persist_reminders_waiting", 1);
+        one.signal(Signal::KILL);
+        drop(one);
+        assert_eq!(vendor.rest(), Vec::<Value>::new(), "not yet");
+        let mut two = start("persist-2");
+        two.ready();
+        let pushed = vendor.next().body;
+        assert_eq!((&pushed["uid"], &pushed["msg_id"]), (&json!("dave"), &json!(sent.msg_id.to_string())));
+        alice.close().await;
+        two.stop();
+    });
+    for program in [api, gateway] {
         program.stop();
     }
 }
