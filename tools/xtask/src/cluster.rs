@@ -16,7 +16,7 @@ use crate::process;
 use crate::stack::not_serving;
 
 /// Names the folder of programs that are built already.
-const PROGRAMS_VARIABLE: &str = "RINGWAY_PRODUCTION_BINS";
+pub(crate) const PROGRAMS_VARIABLE: &str = "RINGWAY_PRODUCTION_BINS";
 
 /// Gateways have numbers of their own, which go that far.
 const PROCESSES_MAX: usize = 63;
@@ -109,7 +109,7 @@ fn up(folder: &Path, size: Size, release: bool) -> Result<()> {
 }
 
 /// The folder of the three programs: one with all of them that the environment names, else they are built.
-fn programs(release: bool) -> Result<PathBuf> {
+pub(crate) fn programs(release: bool) -> Result<PathBuf> {
     let folder = match env::var_os(PROGRAMS_VARIABLE) {
         Some(_) if release => bail!("{PROGRAMS_VARIABLE} names programs that are built already; drop --release"),
         Some(named) => PathBuf::from(named),

@@ -2,7 +2,7 @@
 //!
 //! It installs what a machine lacks, says what it is doing, goes on after a failure, and closes with a table and one
 //! line `N passed, M failed`. `cargo xtask stack` starts and ends the real servers behind Ringway, and
-//! `cargo xtask cluster` its production processes over them.
+//! `cargo xtask cluster` its production processes over them; `cargo xtask rolling` replaces older ones by these.
 //!
 //! Of the other crates it links `ringway-stack` alone, which links none of them; it knows the rest by their folders,
 //! their tests and their programs, so that it builds in seconds and can judge a tree that does not compile.
@@ -11,6 +11,7 @@ mod cluster;
 mod outcome;
 mod perf;
 mod process;
+mod rolling;
 mod stack;
 mod steps;
 mod style;
@@ -57,6 +58,11 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Replace the processes of an older commit by this checkout's, one by one, under load
+    Rolling {
+        /// The commit to come from: a hash, a branch, a tag
+        commit: String,
+    },
     /// Ringway's production processes over the real servers
     Cluster {
         #[command(subcommand)]
@@ -73,6 +79,7 @@ fn main() -> ExitCode {
     let ended = match Arguments::parse().chore {
         Chore::Test { steps } => test(&steps),
         Chore::Perf { arguments } => perf::run(&arguments),
+        Chore::Rolling { commit } => rolling::run(&commit),
         Chore::Cluster { verb } => cluster::run(&verb).map(|()| true),
         Chore::Stack { verb } => stack::run(&verb).map(|()| true),
     };
