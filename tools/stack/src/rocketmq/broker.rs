@@ -10,8 +10,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::access::{self, Account, RocketMqUser};
 use super::java::{Classes, Program};
-use super::remoting::{self, Code};
+use super::remoting::{self, Answer, Code};
 use crate::server::Plan;
 
 const PROGRAM: Program<'_> = Program {
@@ -21,6 +22,8 @@ const PROGRAM: Program<'_> = Program {
 };
 /// The cluster's name, which is a key of the client's administrative calls.
 pub(super) const CLUSTER: &str = "ringway";
+/// What we sign with where there is access control: the broker lives no longer than its test.
+const SECRET: &str = "ringway-stack";
 /// Reading and writing.
 const PERMISSION: &str = "6";
 
@@ -66,6 +69,9 @@ pub struct BrokerPlan {
     pub(super) name_server_port: u16,
     /// Names and counts of queues.
     pub(super) topics: Vec<(String, u16)>,
+    /// Who may use it; nobody: there is no access control.
+    #[serde(default)]
+    pub(super) users: Vec<RocketMqUser>,
     pub(super) classes: Classes,
 }
 
@@ -83,7 +89,7 @@ impl BrokerPlan {
             ("topicSysFlag", "0"),
             ("order", "false"),
         ];
-        let answer = remoting::request(self.port, Code::UpdateTopic, &fields, b"")?;
+        let answer = self.request(Code::UpdateTopic, &fields, b"")?;
         if answer.code != 0 {
             bail!("topic {topic} was refused with {}: {}", answer.code, answer.remark);
         }
@@ -92,7 +98,7 @@ impl BrokerPlan {
 
     /// How many queues of a topic the name server sends clients to; fails unless it sends them to this broker.
     pub(super) fn queues(&self, topic: &str) -> Result<u16> {
-        let answer = remoting::request(self.name_server_port, Code::Route, &[("topic", topic)], b"")?;
+        let answer = remoting::request(self.name_server_port, None, Code::Route, &[("topic", topic)], b"")?;
         let address = format!("\"127.0.0.1:{}\"", self.port);
         let route = String::from_utf8_lossy(&answer.body);
         if answer.code != 0 || !route.contains(&address) {
@@ -104,9 +110,17 @@ impl BrokerPlan {
         Ok(count.get(..digits).unwrap_or_default().parse()?)
     }
 
+    fn account(&self) -> Option<Account> {
+        account(!self.users.is_empty())
+    }
+
+    fn request(&self, code: Code, fields: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+        remoting::request(self.port, self.account().as_ref(), code, fields, body)
+    }
+
     /// Whether it answers a request; the name server knows nothing of a broker that is stopped where it is.
     fn answers(&self) -> Result<()> {
-        let answer = remoting::request(self.port, Code::BrokerConfig, &[], b"")?;
+        let answer = self.request(Code::BrokerConfig, &[], b"")?;
         if answer.code != 0 {
             bail!("it answers with {}: {}", answer.code, answer.remark);
         }
@@ -114,10 +128,15 @@ impl BrokerPlan {
     }
 }
 
+/// Who we are to a broker that has access control.
+pub(super) fn account(has_access_control: bool) -> Option<Account> {
+    has_access_control.then(|| Account { name: CLUSTER.to_owned(), secret: SECRET.to_owned() })
+}
+
 /// Has the broker on a port register its topics with its name server now.
-pub(super) fn register(port: u16) -> Result<()> {
+pub(super) fn register(port: u16, account: Option<&Account>) -> Result<()> {
     let body = format!("brokerPermission={PERMISSION}");
-    let answer = remoting::request(port, Code::UpdateBrokerConfig, &[], body.as_bytes())?;
+    let answer = remoting::request(port, account, Code::UpdateBrokerConfig, &[], body.as_bytes())?;
     if answer.code != 0 {
         bail!("it does not register its topics: {}", answer.remark);
     }
@@ -145,6 +164,9 @@ impl Plan for BrokerPlan {
             ("storePathRootDir", store.display().to_string()),
             ("storePathCommitLog", store.join("commitlog").display().to_string()),
         ]);
+        if let Some(account) = self.account() {
+            properties.extend(access::settings(&account));
+        }
         PROGRAM.write(&self.folder, &properties)
     }
 
@@ -154,10 +176,15 @@ impl Plan for BrokerPlan {
 
     fn ask(&self, _pid: u32) -> Result<()> {
         self.answers()?;
+        if let Some(account) = self.account() {
+            for user in &self.users {
+                access::make(self.port, &account, user)?;
+            }
+        }
         if self.topics.iter().all(|(topic, _)| self.queues(topic).is_ok()) {
             return Ok(());
         }
-        register(self.port)?;
+        register(self.port, self.account().as_ref())?;
         for (topic, queues) in &self.topics {
             if self.queues(topic).is_err() {
                 self.create_topic(topic, *queues)?;

@@ -2,6 +2,7 @@
 //!
 //! Both are servers of their own: a test may kill, pause and restart one of them.
 
+mod access;
 mod artefacts;
 mod broker;
 mod java;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub use self::access::RocketMqUser;
 pub use self::broker::BrokerPlan;
 use self::java::Classes;
 pub use self::name_server::NameServerPlan;
@@ -35,11 +37,15 @@ const ROUTE_LIMIT: Duration = Duration::from_secs(20);
 pub struct RocketMqOptions {
     /// Names and counts of queues of the topics that are there from the start.
     pub topics: Vec<(String, u16)>,
+    /// Who may use the broker. With one or more of them access control is on: it wants each request signed by one of
+    /// them, and lets each do what its rules say. Nobody: it asks nobody who he is.
+    pub users: Vec<RocketMqUser>,
 }
 
 impl Default for RocketMqOptions {
     fn default() -> Self {
-        Self { topics: TOPICS.iter().map(|name| ((*name).to_owned(), QUEUES)).collect() }
+        let topics = TOPICS.iter().map(|name| ((*name).to_owned(), QUEUES)).collect();
+        Self { topics, users: Vec::new() }
     }
 }
 
@@ -124,6 +130,7 @@ fn plans_from(classes: Classes, folder: &Path, options: RocketMqOptions) -> Resu
         folder: folder.join("namesrv"),
         port: name_server_ports.first,
         broker_port,
+        broker_has_access_control: !options.users.is_empty(),
         // One archive is made, and the broker's has most of the name server's classes.
         classes: if matches!(classes, Classes::ToArchive(_)) { Classes::Plain } else { classes.clone() },
     };
@@ -133,6 +140,7 @@ fn plans_from(classes: Classes, folder: &Path, options: RocketMqOptions) -> Resu
         replication_port: broker_ports.first + 1,
         name_server_port: name_server.port,
         topics: options.topics,
+        users: options.users,
         classes,
     };
     Ok(((name_server, name_server_ports), (broker, broker_ports)))

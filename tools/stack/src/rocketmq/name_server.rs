@@ -24,6 +24,9 @@ pub struct NameServerPlan {
     pub(crate) port: u16,
     /// Of the broker that registers with it.
     pub(super) broker_port: u16,
+    /// Whether that one has access control.
+    #[serde(default)]
+    pub(super) broker_has_access_control: bool,
     pub(super) classes: Classes,
 }
 
@@ -54,10 +57,11 @@ impl Plan for NameServerPlan {
 
     fn ask(&self, _pid: u32) -> Result<()> {
         // Any answer will do: it knows no topic before a broker came.
-        remoting::request(self.port, Code::Route, &[("topic", "none")], b"")?;
+        remoting::request(self.port, None, Code::Route, &[("topic", "none")], b"")?;
         // It forgets all topics when it ends; a broker that runs tells them again. One that does not run, or not yet,
         // does so when it starts.
-        let _ = broker::register(self.broker_port);
+        let account = broker::account(self.broker_has_access_control);
+        let _ = broker::register(self.broker_port, account.as_ref());
         Ok(())
     }
 }

@@ -14,7 +14,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
 use serde_json::{Map, Value, json};
+
+use super::access::Account;
 
 /// How long a connection or an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,6 +37,10 @@ pub(super) enum Code {
     BrokerConfig = 26,
     /// Which brokers have a topic.
     Route = 105,
+    /// Make an account of the broker's access control.
+    CreateUser = 3001,
+    /// Give an account rights.
+    UpdateAcl = 3007,
 }
 
 /// The answer to a request.
@@ -45,13 +54,28 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// Sends a request to a port on loopback and waits for the answer.
-pub(super) fn request(port: u16, code: Code, fields: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+/// Sends a request to a port on loopback, signed by an account if there is one, and waits for the answer.
+pub(super) fn request(
+    port: u16,
+    account: Option<&Account>,
+    code: Code,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    stream.write_all(&frame(code, fields, body)?)?;
+    let frame = match account {
+        Some(account) => {
+            let signed = signed(account, fields, body);
+            let fields: Vec<(&str, &str)> =
+                signed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            frame(code, &fields, body)?
+        }
+        None => frame(code, fields, body)?,
+    };
+    stream.write_all(&frame)?;
 
     let length = read_length(&mut stream)?;
     if !(4..=LENGTH_MAX).contains(&length) {
@@ -60,6 +84,22 @@ pub(super) fn request(port: u16, code: Code, fields: &[(&str, &str)], body: &[u8
     let mut bytes = vec![0; usize::try_from(length)?];
     stream.read_exact(&mut bytes)?;
     answer(&bytes).context("an answer that is none")
+}
+
+/// The fields with a signature: HMAC-SHA1 over all values in the order of their names, and the body.
+fn signed(account: &Account, fields: &[(&str, &str)], body: &[u8]) -> Vec<(String, String)> {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let mut signed: Vec<(String, String)> = fields.iter().map(own).collect();
+    signed.push(("AccessKey".to_owned(), account.name.clone()));
+    signed.sort_unstable();
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, account.secret.as_bytes());
+    let mut context = hmac::Context::with_key(&key);
+    for (_, value) in &signed {
+        context.update(value.as_bytes());
+    }
+    context.update(body);
+    signed.push(("Signature".to_owned(), STANDARD.encode(context.sign())));
+    signed
 }
 
 fn frame(code: Code, fields: &[(&str, &str)], body: &[u8]) -> Result<Vec<u8>> {
@@ -102,6 +142,13 @@ mod tests {
         assert_eq!(u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize, frame.len() - 4);
         let answer = answer(&frame[4..]).unwrap();
         assert_eq!((answer.code, answer.body.as_slice()), (17, b"body".as_slice()));
+    }
+
+    #[test]
+    fn a_signature_is_what_the_java_client_computes() {
+        let account = Account { name: "ak".to_owned(), secret: "secret".to_owned() };
+        let signed = signed(&account, &[("z", "last"), ("a", "first"), ("SecurityToken", "token")], b"body");
+        assert_eq!(signed.last().unwrap().1, "wuJkFDNRMKY6aFXTDwT/vg0UC8M=");
     }
 
     #[test]
