@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rocketmq_protocol::RemotingCommand;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::RocketConfig;
 use crate::connection::Connection;
-use crate::error::NoAnswer;
-use crate::limits::{PROBE_MS, PROBE_TIMEOUT_MS};
+use crate::error::{NoAnswer, RocketError};
+use crate::limits::{PROBE_MS, PROBE_TIMEOUT_MS, READ_TIMEOUT_MS};
 use crate::requests;
 use crate::route::{Place, Route};
 use crate::runtime::Runtime;
@@ -80,6 +82,26 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// The refusal that an answer is, if its access control gave it.
+    pub(crate) fn refusal(&self, answer: &RemotingCommand) -> Option<RocketError> {
+        let why = requests::denial(answer)?.to_owned();
+        Some(RocketError::Refused { broker: self.name.clone(), who: self.connection.who(), why })
+    }
+
+    /// Asks whether its access control lets us in; one that does not answer has not refused.
+    async fn admits(&self, topic: &str) -> Result<(), RocketError> {
+        let timeout = Duration::from_millis(READ_TIMEOUT_MS);
+        match self.connection.call(requests::end(topic, self.queue_id), timeout).await {
+            Ok(answer) => self.refusal(&answer).map_or(Ok(()), Err),
+            Err(why) => {
+                tracing::debug!(broker = self.name, %why, "whether a rocketmq broker admits us is not known yet");
+                Ok(())
+            }
+        }
+    }
+}
+
 /// The brokers of a route, by name.
 pub(crate) struct Brokers {
     by_name: BTreeMap<String, Arc<Broker>>,
@@ -108,6 +130,19 @@ impl Brokers {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Broker>> {
         self.by_name.values()
+    }
+
+    /// Asks all of them whether they let us in.
+    pub(crate) async fn admit(&self, topic: &str) -> Result<(), RocketError> {
+        let mut asked = JoinSet::new();
+        for broker in self.iter() {
+            let (broker, topic) = (Arc::clone(broker), topic.to_owned());
+            asked.spawn(async move { broker.admits(&topic).await });
+        }
+        while let Some(answer) = asked.join_next().await {
+            answer.map_err(|error| RocketError::Unavailable(error.to_string()))??;
+        }
+        Ok(())
     }
 
     /// Learns new addresses. Which queues there are stays as it was: a broker that is away loses its routes.

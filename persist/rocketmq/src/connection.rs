@@ -36,6 +36,14 @@ impl Connection {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whose requests these are, for messages; never the secret.
+    pub(crate) fn who(&self) -> String {
+        match &self.credentials {
+            Some(credentials) => format!("requests signed by access key {:?}", credentials.access_key),
+            None => "requests without a signature".to_owned(),
+        }
+    }
+
     /// From now on requests go to this address.
     pub(crate) fn set_address(&self, address: &str) {
         let mut state = self.state();

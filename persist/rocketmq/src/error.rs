@@ -21,6 +21,16 @@ pub enum RocketError {
         /// As the name server says.
         found: usize,
     },
+    /// A broker's access control turns our requests away: signed with a wrong key, not signed, or without the right.
+    #[error("rocketmq: {broker} refuses {who}: {why}")]
+    Refused {
+        /// The broker's name.
+        broker: String,
+        /// Which requests: those of an access key, or those without a signature.
+        who: String,
+        /// What the broker says.
+        why: String,
+    },
     /// Name servers or brokers do not answer, or do not know the topic: the same call may succeed later.
     #[error("rocketmq is unavailable: {0}")]
     Unavailable(String),

@@ -15,13 +15,14 @@ use crate::log::Shared;
 use crate::route::Purpose;
 use crate::sender;
 
-/// Learns the topic's queues.
+/// Learns the topic's queues, and whether their brokers let us in.
 pub(crate) async fn learn(shared: &Shared) -> Result<(), RocketError> {
     let config = &shared.config;
     let route = shared.name_servers.route(&config.topic, Purpose::Writing).await;
     let route = route.map_err(|why| RocketError::Unavailable(why.to_string()))?;
     route.check(config)?;
     let brokers = Brokers::new(&shared.runtime, config, &route);
+    brokers.admit(&config.topic).await?;
     // Only `open` and then the keeper call this, one after the other.
     shared.lanes.get_or_init(|| Arc::new(Lanes::new(config, brokers, &route)));
     Ok(())

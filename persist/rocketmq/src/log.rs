@@ -71,7 +71,8 @@ impl RocketLog {
     /// fail as unavailable until the topic's queues are known.
     ///
     /// # Errors
-    /// A setting makes no sense, or the topic has another number of queues than configured.
+    /// A setting makes no sense, the topic has another number of queues than configured, or a broker's access control
+    /// refuses us.
     pub async fn open(config: RocketConfig) -> Result<Self, RocketError> {
         config.check()?;
         let runtime = Runtime::start(&config.topic)?;

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ringway_store::ports::{LogOffset, LogQueue, LogReadError, LogRecord};
+use rocketmq_protocol::RemotingCommand;
 use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::config::RocketConfig;
-use crate::error::NoAnswer;
+use crate::error::{NoAnswer, RocketError};
 use crate::limits::{PULL_RECORDS_MAX, READ_TIMEOUT_MS, SUSPEND_GRACE_MS, SUSPEND_MS, WAIT_PAUSE_MS, WAIT_RETRY_MS};
 use crate::requests::{self, Pulled};
 
@@ -44,11 +45,21 @@ impl RocketQueue {
         Self { name, config, queue_id, broker, closing, end, released, committed }
     }
 
-    /// Asks where the queue ends.
-    pub(crate) async fn learn_end(&self) -> Result<(), NoAnswer> {
-        let answer = self.call(requests::end(&self.config.topic, self.queue_id), READ_TIMEOUT_MS).await?;
-        self.end.store(requests::read_end(&answer)?, Ordering::Release);
+    /// Asks where the queue ends, and whether it may be read.
+    pub(crate) async fn learn_end(&self) -> Result<(), RocketError> {
+        let answer = self.ask(requests::end(&self.config.topic, self.queue_id)).await?;
+        let end = requests::read_end(&answer).map_err(unavailable)?;
+        // Else a reader without the right would wait for records for ever.
+        let answer = self.ask(requests::pull(&self.config, self.queue_id, end, 1, false)).await?;
+        requests::read_pulled(&answer).map_err(unavailable)?;
+        self.end.store(end, Ordering::Release);
         Ok(())
+    }
+
+    async fn ask(&self, command: RemotingCommand) -> Result<RemotingCommand, RocketError> {
+        let timeout = Duration::from_millis(READ_TIMEOUT_MS);
+        let answer = self.broker.connection.call(command, timeout).await.map_err(unavailable)?;
+        self.broker.refusal(&answer).map_or(Ok(answer), Err)
     }
 
     /// Tells the broker what is consumed, if that is news; one call at a time.
@@ -69,12 +80,9 @@ impl RocketQueue {
         requests::read_committed(&answer)
     }
 
-    async fn call(
-        &self,
-        command: rocketmq_protocol::RemotingCommand,
-        timeout_ms: u64,
-    ) -> Result<rocketmq_protocol::RemotingCommand, NoAnswer> {
-        self.broker.connection.call(command, Duration::from_millis(timeout_ms)).await
+    async fn call(&self, command: RemotingCommand, timeout_ms: u64) -> Result<RemotingCommand, NoAnswer> {
+        let answer = self.broker.connection.call(command, Duration::from_millis(timeout_ms)).await?;
+        self.broker.refusal(&answer).map_or(Ok(answer), |refused| Err(NoAnswer(refused.to_string())))
     }
 
     async fn pull(&self, from: u64, records_max: usize, waiting: bool) -> Result<Pulled, NoAnswer> {
@@ -107,6 +115,10 @@ impl RocketQueue {
     fn is_closed(&self) -> bool {
         *self.closing.borrow()
     }
+}
+
+fn unavailable(why: NoAnswer) -> RocketError {
+    RocketError::Unavailable(why.0)
 }
 
 /// Why a pull at an offset brought nothing; none when that is the end.

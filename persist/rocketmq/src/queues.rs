@@ -28,7 +28,8 @@ impl RocketQueues {
     /// Finds the topic's queues and asks where each ends.
     ///
     /// # Errors
-    /// A setting makes no sense, the topic has another number of queues than configured, or a server does not answer.
+    /// A setting makes no sense, the topic has another number of queues than configured, a broker's access control
+    /// refuses us, or a server does not answer.
     pub async fn open(config: RocketConfig) -> Result<Self, RocketError> {
         config.check()?;
         let runtime = Runtime::start(&config.topic)?;
@@ -51,7 +52,7 @@ impl RocketQueues {
             let Some(broker) = brokers.get(&place.broker) else { continue };
             let name = format!("{}/{}/{}", config.topic, place.broker, place.queue_id);
             let queue = RocketQueue::new(&config, name, place.queue_id, Arc::clone(broker), closing.subscribe());
-            queue.learn_end().await.map_err(unavailable)?;
+            queue.learn_end().await?;
             queues.push(Arc::new(queue));
         }
         let committer = Committer { config, name_servers, brokers, queues: queues.clone() };

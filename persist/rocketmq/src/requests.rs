@@ -40,6 +40,7 @@ mod code {
     pub(super) const FLUSH_DISK_TIMEOUT: i32 = 10;
     pub(super) const SLAVE_NOT_AVAILABLE: i32 = 11;
     pub(super) const FLUSH_SLAVE_TIMEOUT: i32 = 12;
+    pub(super) const NO_PERMISSION: i32 = 16;
     pub(super) const PULL_NOT_FOUND: i32 = 19;
     pub(super) const PULL_RETRY_IMMEDIATELY: i32 = 20;
     pub(super) const PULL_OFFSET_MOVED: i32 = 21;
@@ -106,6 +107,11 @@ pub(crate) fn read_sent(answer: &RemotingCommand) -> Result<(), NoAnswer> {
 /// Whether a broker turned a batch away unseen, as it had more to do than it keeps waiting.
 pub(crate) fn was_too_busy(answer: &RemotingCommand) -> bool {
     answer.code() == code::SYSTEM_BUSY
+}
+
+/// What a broker's access control says of a request that it turned away; none: it did not.
+pub(crate) fn denial(answer: &RemotingCommand) -> Option<&str> {
+    (answer.code() == code::NO_PERMISSION).then(|| answer.remark().map_or("", |remark| remark.as_str()))
 }
 
 /// Records from an offset on. A waiting pull is answered when a record comes, or with nothing after a while.
@@ -251,6 +257,13 @@ mod tests {
         let answer = |code: i32| RemotingCommand::create_response_command_with_code(code);
         assert!(was_too_busy(&answer(2)));
         assert!([0, 1, 10, 11, 12, 14].iter().all(|code| !was_too_busy(&answer(*code))));
+    }
+
+    #[test]
+    fn a_denial_is_told_from_other_refusals() {
+        let answer = |code: i32| RemotingCommand::create_response_command_with_code_remark(code, "why");
+        assert_eq!(denial(&answer(16)), Some("why"));
+        assert!([0, 1, 2, 14, 17].iter().all(|code| denial(&answer(*code)).is_none()));
     }
 
     #[test]

@@ -70,7 +70,10 @@ async fn deliver(config: &RocketConfig, lane: &Lane, batch: &[Bytes]) -> Result<
 
 async fn send(shared: &Shared, lanes: &Lanes, lane: &Lane, index: usize, batch: &[Bytes]) {
     let sent = match deliver(&shared.config, lane, batch).await {
-        Ok(answer) => requests::read_sent(&answer),
+        Ok(answer) => match lane.broker.refusal(&answer) {
+            Some(refused) => Err(NoAnswer(refused.to_string())),
+            None => requests::read_sent(&answer),
+        },
         Err(why) => {
             if lane.broker.pause(&why) {
                 shared.alarm.notify_one();

@@ -1,6 +1,7 @@
 //! The adapter against a real RocketMQ.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+mod access;
 mod conforms;
 mod faults;
 mod harness;
