@@ -1,6 +1,7 @@
 //! Where RocketMQ is, how to sign in, and how much may be under way.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::error::RocketError;
 use crate::limits::{
@@ -29,6 +30,15 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// TLS towards all name servers and brokers. They are verified by the address that is dialled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM file of the authorities to trust; none: those of the system.
+    pub authorities: Option<PathBuf>,
+    /// PEM files of a client certificate with its chain, and of its key, if the servers ask for one.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
 /// Settings of the adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RocketConfig {
@@ -45,6 +55,8 @@ pub struct RocketConfig {
     pub consumer_group: String,
     /// Signs every request; none: the brokers ask for no signature.
     pub credentials: Option<Credentials>,
+    /// TLS; none: plain TCP.
+    pub tls: Option<TlsFiles>,
     /// How long a batch may take before it counts as failed (default 3,000 ms).
     pub send_timeout_ms: u64,
     /// Records of one batch (default 1,024).
@@ -68,6 +80,7 @@ impl RocketConfig {
             producer_group: "im_gateway".to_owned(),
             consumer_group: "im_persist".to_owned(),
             credentials: None,
+            tls: None,
             send_timeout_ms: SEND_TIMEOUT_MS,
             batch_records_max: BATCH_RECORDS_MAX,
             batch_bytes_max: BATCH_BYTES_MAX,

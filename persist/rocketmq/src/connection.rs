@@ -4,21 +4,29 @@
 //! that had one failure is not used again here, so the count never rises. Requests share the connection and are
 //! answered in any order. A dropped request may still be carried out.
 
+use std::error::Error;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rocketmq_protocol::RemotingCommand;
-use rocketmq_transport::api::{OutboundRequestOutcome, RequestDeadline, RequestTarget};
+use rocketmq_transport::api::{OutboundRequestOutcome, OutboundRequestStage, RequestDeadline, RequestTarget};
 
 use crate::config::Credentials;
 use crate::error::NoAnswer;
 use crate::runtime::{Client, Runtime};
 use crate::sign::sign;
 
+/// The client library's name for a connect that failed, which tells its cause.
+const CONNECT_FAILED: &str = "transport.connection.failed";
+
 pub(crate) struct Connection {
     runtime: Arc<Runtime>,
     credentials: Option<Credentials>,
     state: Mutex<State>,
+    /// Whether anything was answered since the last connect.
+    answered: AtomicBool,
 }
 
 struct State {
@@ -29,7 +37,7 @@ struct State {
 impl Connection {
     pub(crate) fn new(runtime: &Arc<Runtime>, credentials: Option<Credentials>, address: &str) -> Self {
         let state = State { address: address.to_owned(), client: None };
-        Self { runtime: Arc::clone(runtime), credentials, state: Mutex::new(state) }
+        Self { runtime: Arc::clone(runtime), credentials, state: Mutex::new(state), answered: AtomicBool::new(false) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -69,15 +77,27 @@ impl Connection {
         }
         let (address, client) = self.client()?;
         let target = RequestTarget::Endpoint(address.as_str().into());
-        let why = match client.request(target, command, RequestDeadline::after(timeout)).await {
-            Ok(OutboundRequestOutcome::Response(answer)) => return Ok(answer),
-            Ok(OutboundRequestOutcome::Rejected(rejection)) => {
-                format!("{:?}, {:?}", rejection.reason(), rejection.stage())
+        let (why, connected) = match client.request(target, command, RequestDeadline::after(timeout)).await {
+            Ok(OutboundRequestOutcome::Response(answer)) => {
+                self.answered.store(true, Relaxed);
+                return Ok(answer);
             }
-            Ok(OutboundRequestOutcome::Contract(contract)) => format!("{:?}", contract.reason()),
-            Err(error) => error.to_string(),
+            Ok(OutboundRequestOutcome::Rejected(rejection)) => {
+                let connected = rejection.stage() != OutboundRequestStage::BeforeWrite;
+                (format!("{:?}, {:?}", rejection.reason(), rejection.stage()), connected)
+            }
+            Ok(OutboundRequestOutcome::Contract(contract)) => (format!("{:?}", contract.reason()), false),
+            Err(error) => {
+                let connected = error.code().to_string() != CONNECT_FAILED;
+                (with_causes(&error), connected)
+            }
         };
+        let unheard = connected && !self.answered.load(Relaxed);
         self.discard(&client);
+        // What a server closes before its first answer, it does not want as it is.
+        if unheard && let Some(reason) = self.runtime.tls.diagnose(&address).await {
+            return Err(NoAnswer(format!("{address}: {reason} ({why})")));
+        }
         Err(NoAnswer(format!("{address}: {why}")))
     }
 
@@ -85,7 +105,10 @@ impl Connection {
         let mut state = self.state();
         let client = match &state.client {
             Some(client) => Arc::clone(client),
-            None => Arc::clone(state.client.insert(self.runtime.client()?)),
+            None => {
+                self.answered.store(false, Relaxed);
+                Arc::clone(state.client.insert(self.runtime.client()?))
+            }
         };
         Ok((state.address.clone(), client))
     }
@@ -101,4 +124,20 @@ impl Connection {
             }
         }
     }
+}
+
+/// An error with what caused it: the client library's own words say only that something failed.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some repeat what caused them.
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
 }

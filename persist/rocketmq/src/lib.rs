@@ -18,9 +18,10 @@ mod route;
 mod runtime;
 mod sender;
 mod sign;
+mod tls;
 mod window;
 
-pub use config::{Credentials, EVENT_TOPIC, RocketConfig, SIGNAL_TOPIC, STATUS_TOPIC};
+pub use config::{Credentials, EVENT_TOPIC, RocketConfig, SIGNAL_TOPIC, STATUS_TOPIC, TlsFiles};
 pub use error::RocketError;
 pub use log::{LogCounts, RocketLog};
 pub use queues::RocketQueues;

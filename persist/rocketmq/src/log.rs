@@ -75,7 +75,7 @@ impl RocketLog {
     /// refuses us.
     pub async fn open(config: RocketConfig) -> Result<Self, RocketError> {
         config.check()?;
-        let runtime = Runtime::start(&config.topic)?;
+        let runtime = Runtime::start(&config)?;
         let shared = Arc::new(Shared {
             name_servers: NameServers::new(&runtime, &config),
             config,

@@ -32,7 +32,7 @@ impl RocketQueues {
     /// refuses us, or a server does not answer.
     pub async fn open(config: RocketConfig) -> Result<Self, RocketError> {
         config.check()?;
-        let runtime = Runtime::start(&config.topic)?;
+        let runtime = Runtime::start(&config)?;
         let opened = Self::open_on(Arc::clone(&runtime), Arc::new(config)).await;
         if opened.is_err() {
             runtime.close().await;

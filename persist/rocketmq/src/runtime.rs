@@ -9,8 +9,10 @@ use std::time::Duration;
 use rocketmq_runtime::{ChildServiceContext, ProcessMemoryLimit, RuntimeConfig, RuntimeOwner, ShutdownDeadline};
 use rocketmq_transport::api::{ConnectConfig, DefaultRequestProcessor, TransportClient, TransportClientConfig};
 
+use crate::config::RocketConfig;
 use crate::error::{NoAnswer, RocketError};
 use crate::limits::{CLIENT_MEMORY_BYTES_MAX, CLOSE_MS, CONNECT_TIMEOUT_MS};
+use crate::tls::Tls;
 
 pub(crate) type Client = TransportClient<DefaultRequestProcessor>;
 
@@ -18,20 +20,23 @@ pub(crate) struct Runtime {
     owner: Mutex<Option<RuntimeOwner>>,
     context: ChildServiceContext,
     transport: Arc<TransportClientConfig>,
+    pub(crate) tls: Tls,
 }
 
 impl Runtime {
     /// The threads are named after the topic, as far as the kernel's 15 letters go.
-    pub(crate) fn start(topic: &str) -> Result<Arc<Self>, RocketError> {
+    pub(crate) fn start(config: &RocketConfig) -> Result<Arc<Self>, RocketError> {
+        let tls = Tls::new(config.tls.as_ref())?;
         let failed = |error: &dyn std::fmt::Display| RocketError::Client(error.to_string());
         let memory = ProcessMemoryLimit::configured(CLIENT_MEMORY_BYTES_MAX).map_err(|error| failed(&error))?;
-        let plan = RuntimeOwner::plan(RuntimeConfig::for_parallelism(format!("rmq-{topic}"), 1))
+        let plan = RuntimeOwner::plan(RuntimeConfig::for_parallelism(format!("rmq-{}", config.topic), 1))
             .map_err(|error| failed(&error))?;
         let owner = plan.with_memory_limit(memory).build().map_err(|error| failed(&error))?;
         let context = owner.root_context().component("ringway");
         let connect = ConnectConfig { timeout: Duration::from_millis(CONNECT_TIMEOUT_MS) };
-        let transport = Arc::new(TransportClientConfig { connect, ..TransportClientConfig::default() });
-        Ok(Arc::new(Self { owner: Mutex::new(Some(owner)), context, transport }))
+        let transport =
+            Arc::new(TransportClientConfig { connect, tls: tls.transport.clone(), ..TransportClientConfig::default() });
+        Ok(Arc::new(Self { owner: Mutex::new(Some(owner)), context, transport, tls }))
     }
 
     /// A client without any connection yet. It is not started: what that adds is looking after name servers and idle

@@ -43,7 +43,9 @@ pub use crate::mariadb::{MariaDb, MariaDbOptions, MariaDbPlan};
 pub use crate::redis::{RedisOptions, RedisPlan, RedisServer};
 pub use crate::replicated::ReplicatedMariaDb;
 pub use crate::resp::{Connection, Reply};
-pub use crate::rocketmq::{BrokerPlan, NameServerPlan, QUEUES, RocketMq, RocketMqOptions, RocketMqUser, TOPICS};
+pub use crate::rocketmq::{
+    BrokerPlan, NameServerPlan, QUEUES, RocketMq, RocketMqOptions, RocketMqTls, RocketMqUser, TOPICS,
+};
 pub use crate::sentinel::{SENTINEL_SERVICE, SentinelPlan, SentinelRedis};
 pub use crate::server::{Plan, Server};
 pub use crate::stack::{Condition, Extra, Stack, Status};

@@ -8,3 +8,4 @@ mod harness;
 mod history;
 mod reading;
 mod refusals;
+mod tls;

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::remoting::{self, Code};
+use super::remoting::{self, Code, Door};
 
 /// A name and a secret to sign with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +48,9 @@ pub(super) fn settings(broker: &Account) -> Vec<(&'static str, String)> {
 }
 
 /// Makes a user with its rights, on a broker that may have it already.
-pub(super) fn make(port: u16, broker: &Account, user: &RocketMqUser) -> Result<()> {
+pub(super) fn make(port: u16, door: &Door, user: &RocketMqUser) -> Result<()> {
     let body = json!({ "username": user.name, "password": user.secret }).to_string();
-    let made = remoting::request(port, Some(broker), Code::CreateUser, &[("username", &user.name)], body.as_bytes())?;
+    let made = remoting::request(port, door, Code::CreateUser, &[("username", &user.name)], body.as_bytes())?;
     if made.code != 0 && !made.remark.contains("existed") {
         bail!("user {} was refused with {}: {}", user.name, made.code, made.remark);
     }
@@ -65,7 +65,7 @@ pub(super) fn make(port: u16, broker: &Account, user: &RocketMqUser) -> Result<(
     let entries: Vec<_> = user.rules.iter().map(entry).collect();
     let policies = json!([{ "policyType": "Custom", "entries": entries }]);
     let body = json!({ "subject": subject, "policies": policies }).to_string();
-    let given = remoting::request(port, Some(broker), Code::UpdateAcl, &[("subject", &subject)], body.as_bytes())?;
+    let given = remoting::request(port, door, Code::UpdateAcl, &[("subject", &subject)], body.as_bytes())?;
     if given.code != 0 {
         bail!("rights of {} were refused with {}: {}", user.name, given.code, given.remark);
     }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{self, Account, RocketMqUser};
 use super::java::{Classes, Program};
-use super::remoting::{self, Answer, Code};
+use super::remoting::{self, Answer, Code, Door};
+use super::tls::RocketMqTls;
 use crate::server::Plan;
 
 const PROGRAM: Program<'_> = Program {
@@ -72,6 +73,8 @@ pub struct BrokerPlan {
     /// Who may use it; nobody: there is no access control.
     #[serde(default)]
     pub(super) users: Vec<RocketMqUser>,
+    #[serde(default)]
+    pub(super) tls: Option<RocketMqTls>,
     pub(super) classes: Classes,
 }
 
@@ -98,7 +101,8 @@ impl BrokerPlan {
 
     /// How many queues of a topic the name server sends clients to; fails unless it sends them to this broker.
     pub(super) fn queues(&self, topic: &str) -> Result<u16> {
-        let answer = remoting::request(self.name_server_port, None, Code::Route, &[("topic", topic)], b"")?;
+        let door = Door { account: None, tls: self.tls.clone() };
+        let answer = remoting::request(self.name_server_port, &door, Code::Route, &[("topic", topic)], b"")?;
         let address = format!("\"127.0.0.1:{}\"", self.port);
         let route = String::from_utf8_lossy(&answer.body);
         if answer.code != 0 || !route.contains(&address) {
@@ -114,8 +118,12 @@ impl BrokerPlan {
         account(!self.users.is_empty())
     }
 
+    fn door(&self) -> Door {
+        Door { account: self.account(), tls: self.tls.clone() }
+    }
+
     fn request(&self, code: Code, fields: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
-        remoting::request(self.port, self.account().as_ref(), code, fields, body)
+        remoting::request(self.port, &self.door(), code, fields, body)
     }
 
     /// Whether it answers a request; the name server knows nothing of a broker that is stopped where it is.
@@ -134,9 +142,9 @@ pub(super) fn account(has_access_control: bool) -> Option<Account> {
 }
 
 /// Has the broker on a port register its topics with its name server now.
-pub(super) fn register(port: u16, account: Option<&Account>) -> Result<()> {
+pub(super) fn register(port: u16, door: &Door) -> Result<()> {
     let body = format!("brokerPermission={PERMISSION}");
-    let answer = remoting::request(port, account, Code::UpdateBrokerConfig, &[], body.as_bytes())?;
+    let answer = remoting::request(port, door, Code::UpdateBrokerConfig, &[], body.as_bytes())?;
     if answer.code != 0 {
         bail!("it does not register its topics: {}", answer.remark);
     }
@@ -171,20 +179,18 @@ impl Plan for BrokerPlan {
     }
 
     fn command(&self) -> Result<Command> {
-        PROGRAM.command(&self.folder, &self.classes)
+        PROGRAM.command(&self.folder, &self.classes, self.tls.as_ref())
     }
 
     fn ask(&self, _pid: u32) -> Result<()> {
         self.answers()?;
-        if let Some(account) = self.account() {
-            for user in &self.users {
-                access::make(self.port, &account, user)?;
-            }
+        for user in &self.users {
+            access::make(self.port, &self.door(), user)?;
         }
         if self.topics.iter().all(|(topic, _)| self.queues(topic).is_ok()) {
             return Ok(());
         }
-        register(self.port, self.account().as_ref())?;
+        register(self.port, &self.door())?;
         for (topic, queues) in &self.topics {
             if self.queues(topic).is_err() {
                 self.create_topic(topic, *queues)?;

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::artefacts;
+use super::tls::RocketMqTls;
 
 /// Warnings, on standard output. Without it both fill folders of the user's home.
 const LOGGING: &str = r#"<configuration>
@@ -40,9 +41,9 @@ impl Program<'_> {
     }
 
     /// The command that runs it in its folder.
-    pub(super) fn command(&self, folder: &Path, classes: &Classes) -> Result<Command> {
+    pub(super) fn command(&self, folder: &Path, classes: &Classes, tls: Option<&RocketMqTls>) -> Result<Command> {
         let mut command = Command::new(artefacts::java()?);
-        command.args(artefacts::OPTIONS).args(self.memory);
+        command.args(artefacts::OPTIONS).args(self.memory).args(tls.map(RocketMqTls::arguments).unwrap_or_default());
         match classes {
             Classes::Plain => {}
             Classes::Archived(archive) => {

@@ -8,6 +8,7 @@ mod broker;
 mod java;
 mod name_server;
 mod remoting;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use self::access::RocketMqUser;
 pub use self::broker::BrokerPlan;
 use self::java::Classes;
 pub use self::name_server::NameServerPlan;
+pub use self::tls::RocketMqTls;
 use crate::folder::Folder;
 use crate::ports::{self, Reserved};
 use crate::process::Life;
@@ -40,12 +42,14 @@ pub struct RocketMqOptions {
     /// Who may use the broker. With one or more of them access control is on: it wants each request signed by one of
     /// them, and lets each do what its rules say. Nobody: it asks nobody who he is.
     pub users: Vec<RocketMqUser>,
+    /// TLS and nothing else, on both servers; none: nothing but plain TCP.
+    pub tls: Option<RocketMqTls>,
 }
 
 impl Default for RocketMqOptions {
     fn default() -> Self {
         let topics = TOPICS.iter().map(|name| ((*name).to_owned(), QUEUES)).collect();
-        Self { topics, users: Vec::new() }
+        Self { topics, users: Vec::new(), tls: None }
     }
 }
 
@@ -131,6 +135,7 @@ fn plans_from(classes: Classes, folder: &Path, options: RocketMqOptions) -> Resu
         port: name_server_ports.first,
         broker_port,
         broker_has_access_control: !options.users.is_empty(),
+        tls: options.tls.clone(),
         // One archive is made, and the broker's has most of the name server's classes.
         classes: if matches!(classes, Classes::ToArchive(_)) { Classes::Plain } else { classes.clone() },
     };
@@ -141,6 +146,7 @@ fn plans_from(classes: Classes, folder: &Path, options: RocketMqOptions) -> Resu
         name_server_port: name_server.port,
         topics: options.topics,
         users: options.users,
+        tls: options.tls,
         classes,
     };
     Ok(((name_server, name_server_ports), (broker, broker_ports)))

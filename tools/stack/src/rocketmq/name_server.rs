@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::broker;
 use super::java::{Classes, Program};
-use super::remoting::{self, Code};
+use super::remoting::{self, Code, Door};
+use super::tls::RocketMqTls;
 use crate::server::Plan;
 
 const PROGRAM: Program<'_> = Program {
@@ -27,6 +28,8 @@ pub struct NameServerPlan {
     /// Whether that one has access control.
     #[serde(default)]
     pub(super) broker_has_access_control: bool,
+    #[serde(default)]
+    pub(super) tls: Option<RocketMqTls>,
     pub(super) classes: Classes,
 }
 
@@ -52,16 +55,17 @@ impl Plan for NameServerPlan {
     }
 
     fn command(&self) -> Result<Command> {
-        PROGRAM.command(&self.folder, &self.classes)
+        PROGRAM.command(&self.folder, &self.classes, self.tls.as_ref())
     }
 
     fn ask(&self, _pid: u32) -> Result<()> {
         // Any answer will do: it knows no topic before a broker came.
-        remoting::request(self.port, None, Code::Route, &[("topic", "none")], b"")?;
+        let door = Door { account: None, tls: self.tls.clone() };
+        remoting::request(self.port, &door, Code::Route, &[("topic", "none")], b"")?;
         // It forgets all topics when it ends; a broker that runs tells them again. One that does not run, or not yet,
         // does so when it starts.
-        let account = broker::account(self.broker_has_access_control);
-        let _ = broker::register(self.broker_port, account.as_ref());
+        let door = Door { account: broker::account(self.broker_has_access_control), ..door };
+        let _ = broker::register(self.broker_port, &door);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! Blocking, a connection a request, every wait bounded. It trusts the server it speaks to.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use ring::hmac;
 use serde_json::{Map, Value, json};
 
 use super::access::Account;
+use super::tls::RocketMqTls;
 
 /// How long a connection or an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,19 +55,17 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// Sends a request to a port on loopback, signed by an account if there is one, and waits for the answer.
-pub(super) fn request(
-    port: u16,
-    account: Option<&Account>,
-    code: Code,
-    fields: &[(&str, &str)],
-    body: &[u8],
-) -> Result<Answer> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    let frame = match account {
+/// What a server asks of those who speak to it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Door {
+    /// Who signs.
+    pub(super) account: Option<Account>,
+    pub(super) tls: Option<RocketMqTls>,
+}
+
+/// Sends a request to a port on loopback and waits for the answer.
+pub(super) fn request(port: u16, door: &Door, code: Code, fields: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+    let frame = match &door.account {
         Some(account) => {
             let signed = signed(account, fields, body);
             let fields: Vec<(&str, &str)> =
@@ -75,9 +74,19 @@ pub(super) fn request(
         }
         None => frame(code, fields, body)?,
     };
-    stream.write_all(&frame)?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    match &door.tls {
+        Some(tls) => exchange(&mut tls.over(stream)?, &frame),
+        None => exchange(&mut stream, &frame),
+    }
+}
 
-    let length = read_length(&mut stream)?;
+fn exchange(stream: &mut (impl Read + Write), frame: &[u8]) -> Result<Answer> {
+    stream.write_all(frame)?;
+    let length = read_length(stream)?;
     if !(4..=LENGTH_MAX).contains(&length) {
         bail!("an answer of {length} bytes");
     }
@@ -117,7 +126,7 @@ fn frame(code: Code, fields: &[(&str, &str)], body: &[u8]) -> Result<Vec<u8>> {
     Ok(frame)
 }
 
-fn read_length(stream: &mut TcpStream) -> Result<u32> {
+fn read_length(stream: &mut impl Read) -> Result<u32> {
     let mut bytes = [0; 4];
     stream.read_exact(&mut bytes)?;
     Ok(u32::from_be_bytes(bytes))
