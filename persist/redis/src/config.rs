@@ -78,6 +78,9 @@ pub struct RedisConfig {
     pub repair_ms: u64,
     /// What the drift check suspects is looked at again after this long (default 10,000 ms).
     pub drift_settle_ms: u64,
+    /// Whether what this process numbers is numbered even where the server's memory is full (default false): for whoever
+    /// brings it into the archive, and so makes room.
+    pub makes_room: bool,
 }
 
 impl RedisConfig {
@@ -95,6 +98,7 @@ impl RedisConfig {
             dedup_s: DEDUP_DEFAULT_S,
             repair_ms: REPAIR_MS,
             drift_settle_ms: DRIFT_SETTLE_MS,
+            makes_room: false,
         }
     }
 

@@ -31,7 +31,7 @@ use crate::limits::{
     CLOCK_SKEW_MS, EPOCH_CHANGES_MAX, LACKING_ROUNDS_MAX, SCRIPT_BYTES_MAX, SCRIPT_MESSAGES_MAX, UNARCHIVED_MS_MAX,
 };
 use crate::reply::Reply;
-use crate::script::{KNOWN, NUMBER};
+use crate::script::{FRESH, KNOWN, NUMBER, NUMBER_LOGGED};
 use crate::state::{Shared, now_ms};
 use crate::together::together;
 
@@ -241,7 +241,8 @@ impl Shared {
             arguments.extend([text(event.msg_id), text(event.ts_ms), Value::Bytes(held::member(event))]);
             arguments.push(Value::from(unknown));
         }
-        let mut reply = Reply::new(self.connection.call(&NUMBER, keys, arguments).await?)?;
+        let script = if self.config.makes_room { &NUMBER_LOGGED } else { &NUMBER };
+        let mut reply = Reply::new(self.connection.call(script, keys, arguments).await?)?;
         match reply.text()?.as_str() {
             "fence" => Ok(Answer::Fence),
             "start" => Ok(Answer::Start),
@@ -328,8 +329,7 @@ impl Shared {
 
     async fn remember_for(&self, uid: String, conv: &str) -> Result<(), StoreError> {
         let key = self.connection.keys.fresh(&uid);
-        self.connection.command("SADD", key.clone(), vec![Value::from(conv)]).await?;
-        self.connection.command("PEXPIRE", key, vec![text(UNARCHIVED_MS_MAX)]).await.map(drop)
+        self.connection.call(&FRESH, vec![key], vec![Value::from(conv), text(UNARCHIVED_MS_MAX)]).await.map(drop)
     }
 
     /// See [`Trust`]; of one taken at `ts_ms`.

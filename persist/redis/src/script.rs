@@ -1,4 +1,8 @@
 //! The Lua scripts, each with the helpers that it needs before it.
+//!
+//! Of a server whose memory is full (`maxmemory`), Redis refuses every command that may take more of it. Those that make
+//! room, or without which none is made, are carried out all the same (`allow-oom`, Redis 7.0): the numbering of what is
+//! in the log already, epochs, and routes, which are bounded. What fills the memory is new messages, and those wait.
 
 use std::sync::LazyLock;
 
@@ -11,29 +15,37 @@ macro_rules! script {
             Script::from_lua(concat!($(include_str!(concat!("scripts/", $file, ".lua")), "\n"),+))
         });
     };
+    (past maxmemory $name:ident, $($file:literal),+) => {
+        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+            let text = concat!("#!lua flags=allow-oom\n", $(include_str!(concat!("scripts/", $file, ".lua")), "\n"),+);
+            Script::from_lua(text)
+        });
+    };
 }
 
-script!(INSTALL, "fence", "install");
+script!(past maxmemory INSTALL, "fence", "install");
 script!(SERVES, "fence", "serves");
 script!(NUMBER, "fence", "number");
+script!(past maxmemory NUMBER_LOGGED, "fence", "number");
+script!(past maxmemory FRESH, "fresh");
 script!(READ, "fence", "read");
 script!(KNOWN, "fence", "known");
 script!(ARCHIVED, "archived");
 script!(STANDING, "standing");
 script!(COMPARED, "fence", "compared");
-script!(SET_DENSE, "fence", "set_dense");
+script!(past maxmemory SET_DENSE, "fence", "set_dense");
 script!(ENTRY, "entry");
 script!(RAISE, "raise");
 script!(WRITTEN, "written");
 script!(READ_MARK, "read_mark");
 script!(READ_ARCHIVED, "read_archived");
-script!(ENTER, "clock", "enter");
-script!(RENEW, "clock", "renew");
+script!(past maxmemory ENTER, "clock", "enter");
+script!(past maxmemory RENEW, "clock", "renew");
 script!(LEAVE, "leave");
-script!(SEAT, "clock", "seat");
+script!(past maxmemory SEAT, "clock", "seat");
 script!(HOLDERS, "clock", "holders");
-script!(RENEW_NODE, "clock", "renew_node");
+script!(past maxmemory RENEW_NODE, "clock", "renew_node");
 script!(READ_NODE, "clock", "read_node");
 script!(LEAVE_NODE, "leave_node");
-script!(LIST_NODE, "clock", "list_node");
+script!(past maxmemory LIST_NODE, "clock", "list_node");
 script!(NODES, "clock", "nodes");

@@ -90,7 +90,8 @@ impl Process for Node {
         let boot = boot()?;
         let (owner, peers) = (owner(&config.persist.owner, boot), config.peers.key()?);
         let vendor = config.push.vendor()?.map(|vendor| Arc::new(vendor) as Arc<dyn VendorPush>);
-        let redis = config.redis.config()?;
+        let mut redis = config.redis.config()?;
+        redis.makes_room = true;
         let mut mysql = config.mysql.config()?;
         mysql.retention_months = u32::try_from(config.persist.retention_months).ok().filter(|months| *months > 0);
         let stores = Stores::open(board, &mysql, &redis).await?;

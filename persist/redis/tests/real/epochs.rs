@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ringway_redis::RedisConfig;
 use ringway_stack::RedisOptions;
 use ringway_store::conformance::shared_state::now_ms;
 use ringway_store::conformance::{conv, device, message, uid};
@@ -123,4 +124,36 @@ async fn bytes_are_let_go_when_another_process_archives() {
     until("room", async || gateway.unarchived_bytes() == 0).await;
     assert!(began.elapsed().as_secs() < 10);
     assert_eq!(single.sql.archive.highest_msg_id().await.unwrap(), 20);
+}
+
+/// What the daemons make room for is numbered by them even where none is left; senders wait meanwhile.
+#[tokio::test]
+async fn a_server_whose_memory_is_full_is_drained() {
+    let arguments = ["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"].map(str::to_owned).to_vec();
+    let single = Single::start_with(RedisOptions { arguments, ..RedisOptions::default() }).await;
+    let gateway = single.state().await;
+    let daemon = single.sql.open(RedisConfig { makes_room: true, ..single.config() }).await.unwrap();
+    let mut taken = Vec::new();
+    let full = loop {
+        let events = run(taken.len() as u64 + 1, 50);
+        match gateway.number(&events).await {
+            Ok(_) => taken.extend(events),
+            Err(error) => break error.to_string(),
+        }
+        assert!(taken.len() < 100_000, "it is never full");
+    };
+    assert!(full.contains("OOM"), "{full}");
+    // In the log and without a number, as a send that was cut off by it.
+    taken.extend(run(taken.len() as u64 + 1, 50));
+    let stores = single.sql.stores(&daemon);
+    let mut consumed = 0;
+    for batch in taken.chunks(50) {
+        consumed += 50;
+        let numbers = stores.number(batch).await;
+        assert!(numbers.iter().copied().eq(consumed - 49..=consumed), "{numbers:?}");
+        stores.archive(batch, consumed).await;
+    }
+    let next = run(taken.len() as u64 + 1, 1);
+    until("room for whoever sends", async || gateway.number(&next).await.is_ok()).await;
+    assert_eq!(gateway.number(&next).await.unwrap()[0].seq, consumed + 1);
 }
