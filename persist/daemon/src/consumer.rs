@@ -8,6 +8,7 @@
 //!
 //! Runs on tokio. Dropping it loses nothing: what was not committed is done again by the next one.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -15,13 +16,14 @@ use std::time::{Duration, Instant};
 use ringway_store::ports::{
     Archive, ArchiveBatch, CommitError, LogOffset, LogQueue, LogReadError, LogRecord, SharedState, StoreError, Upkeep,
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::backoff::{Backoff, pause, stopped};
 use crate::batch::{self, Decoded};
 use crate::config::DaemonConfig;
+use crate::limits::RECALL_TRIES_MAX;
 use crate::metrics::{QueueMetrics, now_ms};
-use crate::recall::recall;
+use crate::recall::{Recalled, recall};
 use crate::trace::QueueTrace;
 
 /// One queue and what it is brought into.
@@ -39,6 +41,8 @@ pub(crate) struct Consumer {
     pub(crate) watcher: Option<Watcher>,
     /// How far back it is told of what was archived before; 0: not at all.
     pub(crate) recall_ms: u64,
+    /// Held by the consumer of the process that looks back.
+    pub(crate) recalling: Arc<Mutex<()>>,
     /// Remembers what became of messages.
     pub(crate) trace: QueueTrace,
 }
@@ -78,25 +82,33 @@ pub(crate) struct Patience {
 impl Consumer {
     /// Consumes until the stop.
     pub(crate) async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), LogReadError> {
-        let (consumed, ()) = tokio::join!(self.consume_all(stop.clone()), self.recall(stop));
-        consumed
+        let beside = async {
+            self.recall(stop.clone()).await;
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            consumed = self.consume_all(stop.clone()) => consumed,
+            never = beside => match never {},
+        }
     }
 
-    /// Tells the watcher what was archived last before this consumer began.
+    /// Tells the watcher what was archived last before this consumer began. One queue of the process after the other.
     async fn recall(&self, mut stop: watch::Receiver<bool>) {
         let Some(watcher) = self.watcher.as_ref().filter(|_| self.recall_ms > 0) else { return };
-        let recalled = tokio::select! {
-            recalled = recall(&*self.queue, &*self.archive, self.recall_ms) => recalled,
-            () = stopped(&mut stop) => return,
-        };
-        let queue = self.queue.name();
-        match recalled {
-            Ok(batch) => {
+        let _turn = self.recalling.lock().await;
+        let (queue, mut backoff) = (self.queue.name(), Backoff::new());
+        for tries in 1..=RECALL_TRIES_MAX {
+            let Recalled { batch, error } = recall(&*self.queue, &*self.archive, self.recall_ms).await;
+            let Some(error) = error else {
                 tracing::debug!(queue, conversations = batch.messages.len(), "what was archived last is kept in mind");
-                watcher(&batch);
+                return watcher(&batch);
+            };
+            tracing::warn!(queue, %error, "what was archived last is not known whole: some may not be reminded");
+            if tries == RECALL_TRIES_MAX {
+                return watcher(&batch);
             }
-            Err(error) => {
-                tracing::warn!(queue, %error, "what was archived last is not known: who lacks it may not be reminded");
+            if !backoff.wait(&mut stop).await {
+                return;
             }
         }
     }

@@ -85,6 +85,7 @@ impl Daemon {
             drains: true,
             watcher: None,
             recall_ms: 0,
+            recalling: Arc::default(),
             trace,
         };
         Self { consumer, trace: ring, directory, metrics: Arc::default() }

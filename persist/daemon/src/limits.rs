@@ -31,10 +31,13 @@ pub const RECALL_RECORDS: u64 = 1_024;
 /// Bytes of them that one read asks for.
 pub const RECALL_BYTES: usize = 1024 * 1024;
 /// Records that are read again when a process begins to consume a queue, so that reminders outlive who kept them in
-/// mind. Past it what is older is not: at 1,600 messages a second in one queue, ten seconds.
-pub const RECALLED_RECORDS_MAX: u64 = 16_384;
-/// Numbers that the archive is asked for at once meanwhile: half of the connections that a process has by default.
-pub const RECALL_AT_ONCE: usize = 8;
+/// mind. Past it what is older is not: at 800 messages a second in one queue, ten seconds.
+pub const RECALLED_RECORDS_MAX: u64 = 8_192;
+/// Numbers that the archive is asked for at once meanwhile, one queue after the other: a quarter of the connections that a
+/// process has by default.
+pub const RECALL_AT_ONCE: usize = 4;
+/// Times that it is tried, with pauses between them. Past it what was found is told, and the rest left out.
+pub const RECALL_TRIES_MAX: u32 = 5;
 /// Holes of the archive are looked for this often: one is told so much later at most.
 pub const HOLES_LOOK_MS: u64 = 5_000;
 /// How long the lease of whoever looks for holes lasts.

@@ -84,6 +84,7 @@ impl Workers {
         config: WorkersConfig,
     ) -> Self {
         let trace = TraceRing::new(queues.iter().map(|(queue, _)| queue.name().to_owned()).collect());
+        let recalling = Arc::default();
         let consumer = |(number, (queue, archive))| {
             let (state, upkeep, config) = (ports.state.clone(), ports.upkeep.clone(), config.daemon.clone());
             Arc::new(Consumer {
@@ -96,6 +97,7 @@ impl Workers {
                 drains: false,
                 watcher: None,
                 recall_ms: 0,
+                recalling: Arc::clone(&recalling),
                 trace: trace.of_queue(number),
             })
         };

@@ -14,7 +14,7 @@ use crate::fence::text;
 use crate::limits::{CURSOR_USERS_AT_ONCE, CURSORS_AT_ONCE, CURSORS_MS, UNARCHIVED_MS_MAX};
 use crate::points::Cursors;
 use crate::reply::texts;
-use crate::script::{RAISE, READ_ARCHIVED, READ_MARK, WRITTEN};
+use crate::script::{ADD, RAISE, READ_ARCHIVED, READ_MARK, WRITTEN};
 use crate::state::Shared;
 use crate::together::together;
 
@@ -53,13 +53,18 @@ impl Shared {
         for update in updates {
             users.entry(update.uid.to_string()).or_default().push(update);
         }
-        let dirty: Vec<Value> = users.keys().map(|uid| Value::from(uid.as_str())).collect();
-        if dirty.is_empty() {
+        if users.is_empty() {
             return Ok(());
         }
         together(users.iter().map(|(uid, updates)| self.raise_of(uid, updates)).collect()).await?;
         // After the cursors: see `flush_cursors`.
-        self.connection.command("SADD", self.connection.keys.dirty(), dirty).await.map(drop)
+        self.note_dirty(users.keys().map(String::as_str)).await
+    }
+
+    /// Puts users into the set of those whose cursors are to be written to SQL.
+    async fn note_dirty(&self, uids: impl Iterator<Item = &str>) -> Result<(), StoreError> {
+        let arguments = std::iter::once(text(0)).chain(uids.map(Value::from)).collect();
+        self.connection.call(&ADD, vec![self.connection.keys.dirty()], arguments).await.map(drop)
     }
 
     async fn raise_of(&self, uid: &str, updates: &[CursorUpdate]) -> Result<(), StoreError> {
@@ -133,7 +138,7 @@ impl Shared {
         // A cursor that came in between put the user into the set before it was taken out.
         let since = self.connection.command("HLEN", keys.cursors(uid), Vec::new()).await?;
         if since.as_u64() != Some(0) {
-            self.connection.command("SADD", keys.dirty(), vec![Value::from(uid)]).await?;
+            self.note_dirty([uid].into_iter()).await?;
         }
         Ok(())
     }

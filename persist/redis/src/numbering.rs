@@ -31,7 +31,7 @@ use crate::limits::{
     CLOCK_SKEW_MS, EPOCH_CHANGES_MAX, LACKING_ROUNDS_MAX, SCRIPT_BYTES_MAX, SCRIPT_MESSAGES_MAX, UNARCHIVED_MS_MAX,
 };
 use crate::reply::Reply;
-use crate::script::{FRESH, KNOWN, NUMBER, NUMBER_LOGGED};
+use crate::script::{ADD, KNOWN, NUMBER, NUMBER_LOGGED};
 use crate::state::{Shared, now_ms};
 use crate::together::together;
 
@@ -329,7 +329,7 @@ impl Shared {
 
     async fn remember_for(&self, uid: String, conv: &str) -> Result<(), StoreError> {
         let key = self.connection.keys.fresh(&uid);
-        self.connection.call(&FRESH, vec![key], vec![Value::from(conv), text(UNARCHIVED_MS_MAX)]).await.map(drop)
+        self.connection.call(&ADD, vec![key], vec![text(UNARCHIVED_MS_MAX), Value::from(conv)]).await.map(drop)
     }
 
     /// See [`Trust`]; of one taken at `ts_ms`.

@@ -2,7 +2,8 @@
 //!
 //! Of a server whose memory is full (`maxmemory`), Redis refuses every command that may take more of it. Those that make
 //! room, or without which none is made, are carried out all the same (`allow-oom`, Redis 7.0): the numbering of what is
-//! in the log already, epochs, and routes, which are bounded. What fills the memory is new messages, and those wait.
+//! in the log already by the daemons, and what is bounded by the number of people: epochs, routes, cursors, read marks.
+//! What fills the memory is new messages, and gateways number none.
 
 use std::sync::LazyLock;
 
@@ -27,7 +28,7 @@ script!(past maxmemory INSTALL, "fence", "install");
 script!(SERVES, "fence", "serves");
 script!(NUMBER, "fence", "number");
 script!(past maxmemory NUMBER_LOGGED, "fence", "number");
-script!(past maxmemory FRESH, "fresh");
+script!(past maxmemory ADD, "add");
 script!(READ, "fence", "read");
 script!(KNOWN, "fence", "known");
 script!(ARCHIVED, "archived");
@@ -35,9 +36,9 @@ script!(STANDING, "standing");
 script!(COMPARED, "fence", "compared");
 script!(past maxmemory SET_DENSE, "fence", "set_dense");
 script!(ENTRY, "entry");
-script!(RAISE, "raise");
+script!(past maxmemory RAISE, "raise");
 script!(WRITTEN, "written");
-script!(READ_MARK, "read_mark");
+script!(past maxmemory READ_MARK, "read_mark");
 script!(READ_ARCHIVED, "read_archived");
 script!(past maxmemory ENTER, "clock", "enter");
 script!(past maxmemory RENEW, "clock", "renew");

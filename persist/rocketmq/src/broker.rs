@@ -80,9 +80,7 @@ impl Broker {
             }
         }
     }
-}
 
-impl Broker {
     /// The refusal that an answer is, if its access control gave it.
     pub(crate) fn refusal(&self, answer: &RemotingCommand) -> Option<RocketError> {
         let why = requests::denial(answer)?.to_owned();

@@ -24,7 +24,7 @@ pub const READ_TIMEOUT_MS: u64 = 3_000;
 pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
 /// How long it may take to find out whether it is for TLS that a new connection brought no answer, as the client library
 /// does not say. Past it the error does without.
-pub const DIAGNOSIS_MS: u64 = 300;
+pub const DIAGNOSIS_MS: u64 = 1_000;
 /// How long a name server may take for a route; then the next one is asked.
 pub const ROUTE_TIMEOUT_MS: u64 = 2_000;
 /// While a broker is away it is asked this often whether it is back; appends fail at once meanwhile.

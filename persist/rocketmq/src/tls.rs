@@ -68,8 +68,9 @@ impl Tls {
     }
 }
 
-/// What is said where a server's certificate was seen, trusted or not, and TLS is not configured.
-const PLAIN: &str = "it speaks TLS, which is not configured here";
+/// What is said where a server's certificate was seen, trusted or not, and TLS is not configured. By default a server
+/// speaks both.
+const PLAIN: &str = "it speaks TLS, which is not configured here: if it takes nothing else, that is why";
 
 fn config(files: Option<&TlsFiles>) -> Result<TlsConfig, RocketError> {
     // By default it would also heed a file of the machine, which may switch verification off.

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -37,6 +38,9 @@ pub(crate) struct TraceArgs {
     /// different machines are compared as they are.
     #[arg(long, value_name = "URL")]
     admin: Vec<String>,
+    /// File with the secret that they want (admin.secret_file)
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
 }
@@ -92,8 +96,16 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
     if admins.is_empty() {
         admins.push(args.data.admin()?);
     }
+    let secret = args.secret_file.as_ref().map(|file| {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
+        text.map(|text| text.trim_end().to_owned())
+    });
+    let secret = secret.transpose()?;
+    if secret.as_deref() == Some("") {
+        return Err(anyhow!("--secret-file: there is nothing in it").into());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let (traces, missing) = runtime.block_on(ask_all(&admins, args.msg_id))?;
+    let (traces, missing) = runtime.block_on(ask_all(&admins, secret.as_deref(), args.msg_id))?;
     for error in &missing {
         eprintln!("{PROGRAM}: warning: {}", one_line(error));
     }
@@ -111,10 +123,14 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// None of them answers.
-async fn ask_all(admins: &[String], msg_id: u64) -> anyhow::Result<(Vec<(String, Trace)>, Vec<anyhow::Error>)> {
+async fn ask_all(
+    admins: &[String],
+    secret: Option<&str>,
+    msg_id: u64,
+) -> anyhow::Result<(Vec<(String, Trace)>, Vec<anyhow::Error>)> {
     let asked = |admin: &String| {
-        let admin = admin.clone();
-        tokio::spawn(async move { ask(&admin, msg_id).await.map(|trace| (admin, trace)) })
+        let (admin, secret) = (admin.clone(), secret.map(str::to_owned));
+        tokio::spawn(async move { ask(&admin, secret.as_deref(), msg_id).await.map(|trace| (admin, trace)) })
     };
     let asked: Vec<_> = admins.iter().map(asked).collect();
     let (mut traces, mut missing) = (Vec::new(), Vec::new());
@@ -131,9 +147,13 @@ async fn ask_all(admins: &[String], msg_id: u64) -> anyhow::Result<(Vec<(String,
     Ok((traces, missing))
 }
 
-async fn ask(admin: &str, msg_id: u64) -> anyhow::Result<Trace> {
+async fn ask(admin: &str, secret: Option<&str>, msg_id: u64) -> anyhow::Result<Trace> {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(ANSWER_MS)).build()?;
-    let response = client.get(format!("{admin}/admin/trace/{msg_id}")).send().await;
+    let mut request = client.get(format!("{admin}/admin/trace/{msg_id}"));
+    if let Some(secret) = secret {
+        request = request.bearer_auth(secret);
+    }
+    let response = request.send().await;
     let response = response.with_context(|| format!("no answer from {admin}"))?;
     if !response.status().is_success() {
         bail!("{admin} answers {}", response.status());
@@ -337,12 +357,12 @@ UTC                         ms           +ms  node           station        shar
         taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let away = format!("http://{}", taken.local_addr().unwrap());
         let (persist, other) = (serve(PERSIST).await, serve("no trace").await);
-        let (traces, missing) = ask_all(&[away.clone(), persist.clone(), other.clone()], 7).await.unwrap();
+        let (traces, missing) = ask_all(&[away.clone(), persist.clone(), other.clone()], None, 7).await.unwrap();
         assert!(traces.len() == 1 && traces[0].0 == persist && traces[0].1.hops.len() == 3, "{traces:?}");
         let missing: Vec<String> = missing.iter().map(one_line).collect();
         assert!(missing.len() == 2 && missing[0].starts_with(&format!("no answer from {away}")), "{missing:?}");
         assert!(missing[1].starts_with(&format!("{other} answers something else")), "{missing:?}");
-        let failed = ask_all(&[away.clone(), other.clone()], 7).await.unwrap_err().to_string();
+        let failed = ask_all(&[away.clone(), other.clone()], None, 7).await.unwrap_err().to_string();
         assert!(failed.contains(&away) && failed.contains(&other) && !failed.contains('\n'), "{failed}");
     }
 }

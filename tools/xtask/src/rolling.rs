@@ -39,16 +39,14 @@ fn built(tree: &Path, commit: &str, target: &Path) -> Result<PathBuf> {
     }
     let source = target.join("before").join(format!("{commit}.tree"));
     let folder = source.display().to_string();
-    if source.exists() {
-        // Left by a run that was killed.
-        git(tree, &["worktree", "remove", "--force", &folder])?;
-    }
+    // Left by a run that was killed.
+    remove(tree, &source)?;
     git(tree, &["worktree", "add", "--quiet", "--force", "--detach", &folder, commit])?;
     let mut cargo = Command::new("cargo");
     process::as_called(&mut cargo, target);
     cargo.current_dir(&source).args(["build", "--locked", "--workspace", "--bins"]);
     let built = cargo.status().context("cargo").and_then(|status| process::check(&cargo, status));
-    git(tree, &["worktree", "remove", "--force", &folder])?;
+    remove(tree, &source)?;
     built?;
     fs::create_dir_all(&kept).with_context(|| format!("{}", kept.display()))?;
     for name in programs {
@@ -58,8 +56,27 @@ fn built(tree: &Path, commit: &str, target: &Path) -> Result<PathBuf> {
     Ok(kept)
 }
 
+fn remove(tree: &Path, source: &Path) -> Result<()> {
+    if source.exists() {
+        fs::remove_dir_all(source).with_context(|| format!("{}", source.display()))?;
+    }
+    git(tree, &["worktree", "prune"]).map(drop)
+}
+
 fn git(tree: &Path, arguments: &[&str]) -> Result<String> {
     let mut git = Command::new("git");
     let said = process::output(git.current_dir(tree).args(arguments))?;
     Ok(said.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else cargo would run nothing, and call it a success.
+    #[test]
+    fn there_is_the_test_that_is_run() {
+        let tests = include_str!("../../e2e/tests/cluster/faults.rs");
+        assert!(tests.contains(&format!("async fn {TEST}()")) && tests.contains("production_before()"));
+    }
 }

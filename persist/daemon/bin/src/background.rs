@@ -48,13 +48,22 @@ impl Background {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(10);
 
+    /// One on which nothing speaks against the process.
+    fn board() -> Arc<Board> {
+        let board = Board::new();
+        board.found("process");
+        board
+    }
+
     #[tokio::test]
     async fn one_that_obeys_ends_in_time_and_one_that_does_not_is_cut_off() {
-        let board = Board::new();
+        let board = board();
         let obeys = |mut stop: watch::Receiver<bool>| async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
@@ -67,12 +76,15 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_ends_by_itself_or_fails_shows() {
-        let board = Board::new();
+        let board = board();
         let ending = Background::start("ending", "it has ended", &board, |_| std::future::ready(()));
         let failing = Background::start("failing", "it has failed", &board, |_| async { panic!("as it is to") });
-        while board.reasons() != ["it has ended", "it has failed"] {
-            tokio::task::yield_now().await;
-        }
+        let both = async {
+            while board.reasons() != ["it has ended", "it has failed"] {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, both).await.unwrap();
         assert_eq!(ending.end(LIMIT).await, ("ending", true));
         assert_eq!(failing.end(LIMIT).await, ("failing", true));
     }

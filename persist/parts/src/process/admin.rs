@@ -1,16 +1,17 @@
 //! The admin listener of a process: it answers from the process's first moment to its last.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use ringway_api::{Admin, ServeLimits, admin_router, serve};
 use ringway_service::machine::reachable;
+use ringway_service::sections::Admin as Keys;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Surroundings;
+use crate::sections::secret;
 
 /// The listener and its task.
 pub(super) struct Listener {
@@ -24,8 +25,11 @@ impl Listener {
     /// Listens and answers.
     ///
     /// # Errors
-    /// The address cannot be listened on.
-    pub(super) async fn start(address: SocketAddr, around: &Surroundings) -> anyhow::Result<Self> {
+    /// The address cannot be listened on, or the file of the secret not be read.
+    pub(super) async fn start(keys: &Keys, around: &Surroundings) -> anyhow::Result<Self> {
+        let address = keys.listen;
+        let token = secret("admin.secret_file", keys.secret_file.as_ref())?;
+        ensure!(token.as_deref() != Some(""), "admin.secret_file: there is nothing in it");
         let listening = || format!("cannot listen on {address} (admin.listen)");
         let listener = TcpListener::bind(address).await.with_context(listening)?;
         let url = format!("http://{}", reachable(listener.local_addr()?));
@@ -37,7 +41,7 @@ impl Listener {
             hops: Box::new(move |msg_id| asked.hops(msg_id)),
             metrics: Box::new(move || measured.measures()),
             requests: Arc::clone(&around.requests),
-            token: None,
+            token,
         });
         let (stop, mut stopped) = watch::channel(false);
         let told = async move {

@@ -49,7 +49,7 @@ pub(super) async fn live<P: Process>(
     let (gateways, archive, requests) = (Arc::default(), Arc::default(), Arc::default());
     let traces = Traces::new(P::NAME, P::otlp(&config));
     let around = Surroundings { board, gateways, archive, requests, traces };
-    let mut admin = Listener::start(P::admin(&config).listen, &around).await?;
+    let mut admin = Listener::start(P::admin(&config), &around).await?;
     tracing::info!(admin = admin.url, version = env!("CARGO_PKG_VERSION"), "starting");
     let mut process = tokio::select! {
         started = P::start(&config, orders, &around) => started?,

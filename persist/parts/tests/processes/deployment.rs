@@ -161,9 +161,14 @@ pub(crate) fn keys(keys: &[(&str, &str)]) -> Vec<String> {
 
 /// What an admin listener answers: status and body.
 pub(crate) fn get(url: &str, path: &str) -> (u16, String) {
+    ask(url, path, "")
+}
+
+/// The same, asked with header lines.
+pub(crate) fn ask(url: &str, path: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n{headers}connection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use ringway_stack::{Folder, RedisServer};
 
-use crate::deployment::{Deployment, keys, wait_until_ready_is};
+use crate::deployment::{Deployment, ask, get, keys, wait_until_ready_is};
 use crate::program::{Program, check_fails};
 
 #[test]
@@ -80,4 +80,25 @@ fn what_can_never_heal_ends_the_process_with_one_line() {
 /// The arguments without one of them and its value.
 fn without(arguments: Vec<String>, name: &str) -> Vec<String> {
     arguments.chunks(2).filter(|pair| pair[0] != name).flatten().cloned().collect()
+}
+
+#[test]
+fn whoever_asks_for_a_trace_needs_the_secret_where_there_is_one() {
+    let deployment = Deployment::new();
+    let file = deployment.folder().join("admin.secret");
+    let with_secret =
+        || [deployment.persist("persist-1"), keys(&[("admin.secret_file", file.to_str().unwrap())])].concat();
+    check_fails("ringway-persist", &with_secret(), 1, "admin.secret_file: cannot read");
+    std::fs::write(&file, "\n").unwrap();
+    check_fails("ringway-persist", &with_secret(), 1, "admin.secret_file: there is nothing in it");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let mut persist = Program::start("ringway-persist", &with_secret());
+    let admin = persist.ready()["admin"].as_str().unwrap().to_owned();
+    let asked = |headers: &str| ask(&admin, "/admin/trace/1", headers).0;
+    assert_eq!((asked(""), asked("authorization: Bearer wrong\r\n")), (401, 401));
+    assert_eq!(asked("authorization: Bearer s3cret\r\n"), 200);
+    for open in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(get(&admin, open).0, 200, "{open}");
+    }
+    persist.stop();
 }

@@ -28,9 +28,11 @@ if state[1] ~= epoch then
   local dense, missing
   dense, from, missing = string.match(ARGV[4], '^(%d+):(%d+):(.*)$')
   head, fresh = tonumber(from), from == '0' and '1' or false
-  -- What an earlier epoch left is void: those messages are numbered again.
-  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  -- The first write is one that may need memory: after it, a server that has none refuses nothing more.
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'head', head, 'dense', dense, 'from', from)
+  -- What an earlier epoch left is void: those messages are numbered again.
+  redis.call('HDEL', KEYS[2], 'fresh')
+  redis.call('DEL', KEYS[3], KEYS[4])
   for hole in string.gmatch(missing, '[^,]+') do
     redis.call('RPUSH', KEYS[4], hole)
   end
@@ -41,7 +43,7 @@ if state[1] ~= epoch then
   redis.call('PEXPIRE', KEYS[4], keep_ms)
 end
 
-local count = #KEYS - 4
+local count, given = #KEYS - 4, head
 
 -- The sends remembered under a key in this epoch, newest first, each 'epoch seq msg_id ts_ms'.
 local function sends(key)
@@ -137,7 +139,9 @@ for i = 1, count do
     answers[i] = seq
   end
 end
-redis.call('HSET', KEYS[2], 'head', head)
+if head ~= given then
+  redis.call('HSET', KEYS[2], 'head', head)
+end
 redis.call('PEXPIRE', KEYS[2], keep_ms)
 redis.call('PEXPIRE', KEYS[3], keep_ms)
 redis.call('PEXPIRE', KEYS[4], keep_ms)

@@ -143,6 +143,23 @@ async fn a_server_whose_memory_is_full_is_drained() {
         assert!(taken.len() < 100_000, "it is never full");
     };
     assert!(full.contains("OOM"), "{full}");
+    // There may be room for some that are short.
+    let mut others = 200_000..202_000;
+    let refused = loop {
+        let n = others.next().unwrap();
+        let first = message(&format!("p2p:a:c{n}"), "a", "first", n, now_ms());
+        if let Err(error) = gateway.number(&[first]).await {
+            break error.to_string();
+        }
+    };
+    assert!(refused.contains("OOM"), "the first of a conversation: {refused}");
+    assert_eq!(gateway.number(&taken[..2]).await.unwrap()[1].seq, 2, "what has its number needs no memory");
+    let (user, phone) = (uid("b"), device("phone"));
+    let (epoch, _) = gateway.head(&conv("p2p:a:b")).await.unwrap();
+    let cursor = CursorUpdate { uid: user.clone(), device: phone.clone(), conv: conv("p2p:a:b"), epoch, seq: 2 };
+    gateway.acknowledge(vec![cursor]).await;
+    let point = gateway.points(&user, &phone, now_ms()).await.unwrap()[0].clone();
+    assert_eq!(point.device_cursor, Some(2), "what is read is known");
     // In the log and without a number, as a send that was cut off by it.
     taken.extend(run(taken.len() as u64 + 1, 50));
     let stores = single.sql.stores(&daemon);

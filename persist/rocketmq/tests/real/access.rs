@@ -17,7 +17,7 @@ const CONSUMER: [(&str, &str); 2] = [("Topic:im_event", "Sub,Get"), ("Group:im_p
 /// Every secret here begins so.
 const SECRET: &str = "s3cret-of-";
 /// A refusal is an answer: nothing is waited for.
-const AT_ONCE: Duration = Duration::from_secs(2);
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// A broker with access control that all tests here share. It ends with the process.
 fn servers() -> &'static RocketMq {

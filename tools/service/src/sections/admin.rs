@@ -1,6 +1,7 @@
 //! Where operators and their tools ask.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::loopback;
 
@@ -10,6 +11,9 @@ crate::keys! {
         listen: SocketAddr = loopback(7481), "address:port", None, restart,
             "Where health, readiness, metrics and traces are served: keep it away from the public. Port 0 takes a free \
              one.";
+        secret_file: Option<PathBuf> = None, "path", None, restart,
+            "File with the secret that /admin/… wants as a bearer token. Empty: none is wanted. Health, readiness and \
+             metrics are for everybody who reaches the listener.";
     }
 }
 
@@ -17,6 +21,6 @@ impl Admin {
     /// On a port of loopback.
     #[must_use]
     pub fn on(port: u16) -> Self {
-        Self { listen: loopback(port) }
+        Self { listen: loopback(port), secret_file: None }
     }
 }
