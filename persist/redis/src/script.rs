@@ -11,16 +11,16 @@ use fred::types::scripts::Script;
 
 /// A script from files of `scripts/`, one after the other.
 macro_rules! script {
-    ($name:ident, $($file:literal),+) => {
+    (past maxmemory $name:ident, $($file:literal),+) => {
+        script!(@ $name, "#!lua flags=allow-oom\n", $($file),+);
+    };
+    (@ $name:ident, $head:literal, $($file:literal),+) => {
         pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::from_lua(concat!($(include_str!(concat!("scripts/", $file, ".lua")), "\n"),+))
+            Script::from_lua(concat!($head, $(include_str!(concat!("scripts/", $file, ".lua")), "\n"),+))
         });
     };
-    (past maxmemory $name:ident, $($file:literal),+) => {
-        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-            let text = concat!("#!lua flags=allow-oom\n", $(include_str!(concat!("scripts/", $file, ".lua")), "\n"),+);
-            Script::from_lua(text)
-        });
+    ($name:ident, $($file:literal),+) => {
+        script!(@ $name, "", $($file),+);
     };
 }
 

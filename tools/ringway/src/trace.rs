@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use ringway_service::failure::{Failure, one_line};
+use ringway_service::sections::secret;
 use serde::Deserialize;
 
 use crate::PROGRAM;
@@ -96,11 +97,7 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
     if admins.is_empty() {
         admins.push(args.data.admin()?);
     }
-    let secret = args.secret_file.as_ref().map(|file| {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
-        text.map(|text| text.trim_end().to_owned())
-    });
-    let secret = secret.transpose()?;
+    let secret = secret("--secret-file", args.secret_file.as_ref())?;
     if secret.as_deref() == Some("") {
         return Err(anyhow!("--secret-file: there is nothing in it").into());
     }

@@ -10,27 +10,16 @@ mod rocketmq;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-
 pub use keys::{Peers, Tokens};
 pub use mysql::MySql;
 pub use otlp::Otlp;
 pub use redis::Redis;
+pub use ringway_service::sections::secret;
 pub use rocketmq::RocketMq;
 
 /// The empty text stands for none.
 fn given(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// A secret in a file; white space at its end is no part of it.
-///
-/// # Errors
-/// Names the key and the file.
-pub fn secret(key: &str, file: Option<&PathBuf>) -> anyhow::Result<Option<String>> {
-    let Some(file) = file else { return Ok(None) };
-    let text = std::fs::read_to_string(file).with_context(|| format!("{key}: cannot read {}", file.display()))?;
-    Ok(Some(text.trim_end().to_owned()))
 }
 
 /// Two files that belong together.

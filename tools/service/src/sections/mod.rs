@@ -9,6 +9,9 @@ mod log;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
 
 pub use admin::Admin;
 pub use api::Api;
@@ -36,6 +39,16 @@ pub fn to_usize(value: u64) -> usize {
 #[must_use]
 pub fn to_u32(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// A secret in a file; white space at its end is no part of it.
+///
+/// # Errors
+/// Names the key and the file.
+pub fn secret(key: &str, file: Option<&PathBuf>) -> anyhow::Result<Option<String>> {
+    let Some(file) = file else { return Ok(None) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("{key}: cannot read {}", file.display()))?;
+    Ok(Some(text.trim_end().to_owned()))
 }
 
 /// Refuses what is no origin: scheme and host without a path, as browsers write it. `any` allows "*" too.
