@@ -20,7 +20,7 @@ const TRACED: Duration = Duration::from_secs(20);
 /// Two users on two nodes, one of them on both; a group; a device that moves; a membership that ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_on_different_nodes_talk() {
-    let mut deployment = Deployment::start(2, 2, &[]).await;
+    let mut deployment = Deployment::start(&[]).await;
     let site = deployment.site().await;
     let (here, there) = (deployment.gateways[0], deployment.gateways[1]);
     let (mut ann, _) = Peer::connect(here, &Login::new(&site.tokens[0], "phone")).await.unwrap();
@@ -63,7 +63,7 @@ async fn people_on_different_nodes_talk() {
 /// Whoever reaches a node's port for peers without being one gets nothing, and people talk on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_on_the_port_of_peers_do_no_harm() {
-    let mut deployment = Deployment::start(2, 1, &[]).await;
+    let mut deployment = Deployment::start(&[]).await;
     let site = deployment.site().await;
     let (mut ann, _) = Peer::connect(deployment.gateways[0], &Login::new(&site.tokens[0], "phone")).await.unwrap();
     let (mut ben, _) = Peer::connect(deployment.gateways[1], &Login::new(&site.tokens[1], "phone")).await.unwrap();
@@ -98,7 +98,7 @@ async fn acknowledge(peer: &mut Peer, message: &Message) {
 async fn check_traced(deployment: &Deployment, msg_id: u64) {
     let mut command = Program::new(program::ringway().unwrap());
     command.args(["trace", &msg_id.to_string()]);
-    for persist in &deployment.admins[2..] {
+    for persist in deployment.daemons() {
         command.args(["--admin", &format!("http://{persist}")]);
     }
     let of_sender = ["received", "batched", "logged", "numbered", "told", "fanned", "sent"];

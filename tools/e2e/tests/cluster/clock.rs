@@ -10,7 +10,7 @@ use ringway_e2e::load::Load;
 use ringway_e2e::peer::{Login, Peer, user};
 use ringway_e2e::program;
 use ringway_engine::packet::schema::Sent;
-use ringway_stack::{Folder, Size};
+use ringway_stack::Folder;
 
 use crate::deployment::{Servers, blocking};
 use crate::faults::{ENOUGH, last};
@@ -22,11 +22,7 @@ const HOUR_MS: u64 = 3_600_000;
 async fn a_clock_may_step_back_under_load() {
     let clocks = Clocks::new();
     let programs = clocks.programs.clone();
-    let mut deployment = blocking(move || {
-        let size = Size { gateways: 2, persists: 1 };
-        Servers::start(&[]).running(size, &programs, &|_, servers| servers)
-    })
-    .await;
+    let mut deployment = blocking(move || Servers::start(&[]).running(&programs, &|_, servers| servers)).await;
     let site = deployment.site().await;
     // Two who are no part of the load.
     let [gus, hal] = ["gus", "hal"].map(|name| http::register(deployment.api, name));
@@ -84,7 +80,7 @@ impl Clocks {
             fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
         let clocks = Self { folder, programs };
-        for name in ["gateway-1", "gateway-2", "persist-1", "api"] {
+        for name in ["gateway-1", "gateway-2", "gateway-3", "persist-1", "persist-2", "api"] {
             clocks.set(name, "+0");
         }
         clocks

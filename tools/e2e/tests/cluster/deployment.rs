@@ -13,6 +13,8 @@ use ringway_stack::{Backends, Extra, Folder, Size, Stack};
 use serde_json::Value;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+/// Every test has a node that is neither sender's nor receiver's, and daemons that share the queues.
+const SIZE: Size = Size { gateways: 3, persists: 2 };
 /// Six devices send a thousand messages a second: enough that every fault meets some.
 const PACE: Duration = Duration::from_millis(6);
 /// Records in the queues while all is well, at most.
@@ -53,18 +55,13 @@ impl Servers {
     }
 
     /// Starts the processes; blocks until all are ready. `way` tells how each reaches the servers.
-    pub(crate) fn with(self, size: Size, way: &dyn Fn(&str, Backends) -> Backends) -> Deployment {
-        self.running(size, &program::production().unwrap(), way)
+    pub(crate) fn with(self, way: &dyn Fn(&str, Backends) -> Backends) -> Deployment {
+        self.running(&program::production().unwrap(), way)
     }
 
     /// The same with the programs of a folder.
-    pub(crate) fn running(
-        mut self,
-        size: Size,
-        programs: &Path,
-        way: &dyn Fn(&str, Backends) -> Backends,
-    ) -> Deployment {
-        self.stack.add_nodes_by(size, programs, way).unwrap();
+    pub(crate) fn running(mut self, programs: &Path, way: &dyn Fn(&str, Backends) -> Backends) -> Deployment {
+        self.stack.add_nodes_by(SIZE, programs, way).unwrap();
         let nodes = self.stack.nodes();
         let list = |name: &str| nodes[name].as_array().unwrap().clone();
         let of = |node: &Value, key: &str| address(node[key].as_str().unwrap());
@@ -77,8 +74,8 @@ impl Servers {
 
 impl Deployment {
     /// Starts all of it.
-    pub(crate) async fn start(gateways: usize, persists: usize, extras: &'static [Extra]) -> Self {
-        blocking(move || Servers::start(extras).with(Size { gateways, persists }, &|_, servers| servers)).await
+    pub(crate) async fn start(extras: &'static [Extra]) -> Self {
+        blocking(move || Servers::start(extras).with(&|_, servers| servers)).await
     }
 
     /// Accounts for a load, made by the API.
@@ -93,6 +90,11 @@ impl Deployment {
     /// Where health and metrics of a gateway or daemon are, by its name.
     pub(crate) fn admin(&self, name: &str) -> SocketAddr {
         self.names().position(|known| known == name).map(|at| self.admins[at]).unwrap()
+    }
+
+    /// The same of all daemons.
+    pub(crate) fn daemons(&self) -> &[SocketAddr] {
+        &self.admins[self.gateways.len()..]
     }
 
     /// A port of a process, the API too.
@@ -145,7 +147,7 @@ impl Deployment {
         let mut since = None;
         loop {
             let mut lag = 0;
-            for persist in &self.admins[self.gateways.len()..] {
+            for persist in self.daemons() {
                 // One that was just started may not listen yet.
                 let metrics = Metrics::read(*persist).await;
                 lag += metrics.map_or(u64::MAX / 4, |metrics| metrics.sum("ringway_persist_log_lag_records"));
@@ -175,7 +177,7 @@ impl Deployment {
 
     fn logs(&mut self) -> String {
         let of = |name: &str| format!("---- {name} ----\n{}", self.stack.logged(name).unwrap_or_default());
-        ["gateway-1", "gateway-2", "persist-1", "api"].map(of).join("\n")
+        ["gateway-1", "gateway-2", "gateway-3", "persist-1", "persist-2", "api"].map(of).join("\n")
     }
 }
 

@@ -18,7 +18,7 @@ use ringway_e2e::metrics::Metrics;
 use ringway_e2e::peer::{Login, Peer};
 use ringway_e2e::program;
 use ringway_e2e::proxy::Proxy;
-use ringway_stack::{Extra, Folder, Size, Stack};
+use ringway_stack::{Extra, Folder, Stack};
 
 use crate::deployment::{Deployment, Servers, blocking};
 use crate::signs::{Sign, Watched, reasons};
@@ -126,11 +126,11 @@ const FAULTS: [Fault; 8] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_part_may_die_under_load() {
-    let mut deployment = Deployment::start(3, 2, &[]).await;
+    let mut deployment = Deployment::start(&[]).await;
     let mut load = Load::start(deployment.site().await).await.unwrap();
     let admins = deployment.admins.clone();
     // The first of each, which no fault before the database's is about.
-    let (gateway, daemon) = (admins[0], admins[deployment.gateways.len()]);
+    let (gateway, daemon) = (admins[0], deployment.daemons()[0]);
     for Fault { name, lasts_s, sends_go_on, sign, named, begin, end } in FAULTS {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
         deployment.archived(&mut load).await;
@@ -182,21 +182,24 @@ async fn every_part_may_die_under_load() {
 /// Redis loses all while nobody archives: what waits has to be numbered anew, in order, before sends go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_may_be_lost_while_nothing_is_archived() {
-    let mut deployment = Deployment::start(2, 1, &[]).await;
+    let mut deployment = Deployment::start(&[]).await;
     let mut load = Load::start(deployment.site().await).await.unwrap();
     deployment.answered(&mut load, ENOUGH, "the start").await;
-    deployment = deployment.change(|stack| stack.pause("persist-1").unwrap()).await;
+    let daemons = ["persist-1", "persist-2"];
+    deployment = deployment.change(move |stack| daemons.iter().for_each(|name| stack.pause(name).unwrap())).await;
     let before = load.acknowledged();
     last(&mut load, 15).await;
     let waiting = load.acknowledged() - before;
-    tell("the only persist daemon hangs", 15, waiting, Duration::ZERO);
+    tell("all persist daemons hang", 15, waiting, Duration::ZERO);
     assert!(waiting > ENOUGH, "only {waiting} sends were answered");
     let sign = Watched::before(&deployment, Sign::Epoch).await;
     deployment = deployment
-        .change(|stack| {
+        .change(move |stack| {
             stack.kill("redis").unwrap();
             stack.start_empty("redis").unwrap();
-            stack.resume("persist-1").unwrap();
+            for name in daemons {
+                stack.resume(name).unwrap();
+            }
         })
         .await;
     let again = deployment.answered(&mut load, ENOUGH, "Redis is back").await;
@@ -205,8 +208,8 @@ async fn redis_may_be_lost_while_nothing_is_archived() {
     println!("{} messages judged", deployment.judge(load).await);
 }
 
-/// One gateway loses its way to a server while the others keep theirs: its people go to the others. Then the database
-/// answers everybody late.
+/// One gateway loses its way to a server while the others keep theirs: its people go to them. Then the database answers
+/// everybody late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_may_be_cut_off_from_its_servers() {
     let servers = blocking(|| Servers::start(&[])).await;
@@ -220,7 +223,7 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
     let ways = (format!("redis://{}", redis.address()), namesrv.address().to_string());
     let mysql = known.mysql.replace(&at, &database.address().to_string());
     let mut deployment = blocking(move || {
-        servers.with(Size { gateways: 2, persists: 1 }, &|name, mut servers| {
+        servers.with(&|name, mut servers| {
             servers.mysql.clone_from(&mysql);
             if name == "gateway-1" {
                 (servers.redis, servers.namesrv) = ways.clone();
@@ -233,7 +236,7 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
     let late = Duration::from_millis(100);
     type Change<'a> = &'a dyn Fn();
     type Check = fn(&[Reading; 3]);
-    // The broker first: who is cut off from Redis goes to the other gateway, and does not come back.
+    // The broker first: who is cut off from Redis goes to another gateway, and does not come back.
     let faults: [(&str, &str, Change<'_>, Change<'_>, Check); 3] = [
         ("a gateway is cut off from the broker", "rocketmq: ", &|| broker.cut(), &|| broker.mend(), check_spooled),
         ("a gateway is cut off from Redis", "redis: ", &|| redis.cut(), &|| redis.mend(), check_not_numbered),
@@ -243,7 +246,7 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
     for (name, named, begin, end, check) in faults {
         deployment.answered(&mut load, ENOUGH, "the fault before").await;
         let found = located::until_told(&mut load, api, &gateways).await;
-        println!("{name:40} both gateways are told again after {:.2} s", found.as_secs_f64());
+        println!("{name:40} all gateways are told again after {:.2} s", found.as_secs_f64());
         let at_first = Reading::take(&deployment).await;
         let before = load.acknowledged();
         let began = Instant::now();
@@ -256,7 +259,7 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
         let at_work = Reading::take(&deployment).await;
         if !named.is_empty() {
             located::until_told(&mut load, api, &gateways[1..]).await;
-            println!("{name:40} clients are sent to the other after {:.2} s", began.elapsed().as_secs_f64());
+            println!("{name:40} clients are sent to the others after {:.2} s", began.elapsed().as_secs_f64());
         }
         last_until(&mut load, began + Duration::from_secs(15)).await;
         let at_last = Reading::take(&deployment).await;
@@ -273,68 +276,88 @@ async fn a_gateway_may_be_cut_off_from_its_servers() {
     println!("{} messages judged", deployment.judge(load).await);
 }
 
-/// What the processes say: the gateway that is cut off, the other one, and the daemon.
+/// What the processes say.
 struct Reading {
-    hurt: Metrics,
-    other: Metrics,
-    persist: Metrics,
-    /// What the readiness of the two gateways names.
-    reasons: [String; 2],
+    /// Of the gateway that is cut off, then of the others.
+    gateways: Vec<Told>,
+    daemons: Vec<Metrics>,
+}
+
+/// What one gateway says.
+struct Told {
+    metrics: Metrics,
+    /// What its readiness names.
+    reasons: String,
 }
 
 impl Reading {
     async fn take(deployment: &Deployment) -> Self {
-        let read = async |name| Metrics::read(deployment.admin(name)).await.unwrap();
-        let reasons = [reasons(deployment, "gateway-1").await, reasons(deployment, "gateway-2").await];
-        let (hurt, other) = (read("gateway-1").await, read("gateway-2").await);
-        Self { hurt, other, persist: read("persist-1").await, reasons }
+        let (mut gateways, mut daemons) = (Vec::new(), Vec::new());
+        for name in ["gateway-1", "gateway-2", "gateway-3"] {
+            let reasons = reasons(deployment, name).await;
+            gateways.push(Told { metrics: Metrics::read(deployment.admin(name)).await.unwrap(), reasons });
+        }
+        for daemon in deployment.daemons() {
+            daemons.push(Metrics::read(*daemon).await.unwrap());
+        }
+        Self { gateways, daemons }
+    }
+
+    /// A metric of the gateway that is cut off.
+    fn hurt(&self, metric: &str) -> u64 {
+        self.gateways[0].metrics.sum(metric)
+    }
+
+    /// The same of all others together.
+    fn others(&self, metric: &str) -> u64 {
+        self.gateways[1..].iter().map(|told| told.metrics.sum(metric)).sum()
     }
 }
 
-/// The gateway that is cut off from the broker takes its people's sends into its spool. (On a busy machine the other one
+/// The gateway that is cut off from the broker takes its people's sends into its spool. (On a busy machine another one
 /// may do so for a moment too.)
 fn check_spooled([before, work, last]: &[Reading; 3]) {
     const SPOOLED: &str = "ringway_spool_spooled_total";
-    let spooled = last.hurt.sum(SPOOLED) - before.hurt.sum(SPOOLED);
+    let spooled = last.hurt(SPOOLED) - before.hurt(SPOOLED);
     assert!(spooled > ENOUGH, "only {spooled} records are in the spool of the gateway that is cut off");
     for reading in [work, last] {
-        assert_eq!(reading.hurt.of("ringway_event_log_available", &[]), Some(0));
+        assert_eq!(reading.gateways[0].metrics.of("ringway_event_log_available", &[]), Some(0));
     }
 }
 
-/// The gateway that is cut off from Redis numbers nothing, refuses what it is sent and says so; the other goes on.
+/// The gateway that is cut off from Redis numbers nothing, refuses what it is sent and says so; the others go on.
 fn check_not_numbered([before, work, last]: &[Reading; 3]) {
     const NUMBERED: &str = "ringway_state_numbered_messages_total";
     const REFUSED: &str = "ringway_uplink_failed_total";
-    assert_eq!(last.hurt.sum(NUMBERED), work.hurt.sum(NUMBERED), "it cannot number");
-    assert!(last.other.sum(NUMBERED) > work.other.sum(NUMBERED) + ENOUGH, "the other one goes on");
-    assert!(last.hurt.sum(REFUSED) > before.hurt.sum(REFUSED), "nobody sent anything to it");
+    assert_eq!(last.hurt(NUMBERED), work.hurt(NUMBERED), "it cannot number");
+    assert!(last.others(NUMBERED) > work.others(NUMBERED) + ENOUGH, "the others go on");
+    assert!(last.hurt(REFUSED) > before.hurt(REFUSED), "nobody sent anything to it");
     for reading in [work, last] {
-        let [hurt, other] = &reading.reasons;
-        assert!(hurt.contains("redis: ") && !other.contains("redis: "), "{hurt} {other}");
+        let named = reading.gateways.iter().map(|told| told.reasons.contains("redis: "));
+        assert_eq!(named.collect::<Vec<_>>(), [true, false, false], "who says that Redis is away");
     }
 }
 
 /// Each transaction of the archive takes several answers, and each of those came late.
 fn check_late([before, work, last]: &[Reading; 3]) {
     let of = |reading: &Reading| {
-        let metrics = &reading.persist;
-        let [seconds, commits] = ["commit_seconds_total", "commits_total"]
-            .map(|name| metrics.total(&format!("ringway_persist_archive_{name}")));
-        (seconds, commits)
+        ["commit_seconds_total", "commits_total"].map(|name| {
+            let metric = format!("ringway_persist_archive_{name}");
+            reading.daemons.iter().map(|metrics| metrics.total(&metric)).sum::<f64>()
+        })
     };
     let (began, ended) = (of(work), of(last));
-    let commits = ended.1 - began.1;
+    let commits = ended[1] - began[1];
     assert!(commits > 0.0, "nothing is archived at all");
-    let commit_s = (ended.0 - began.0) / commits;
+    let commit_s = (ended[0] - began[0]) / commits;
     assert!(commit_s > 0.2, "a transaction took {commit_s} s");
-    assert!(of(before).0 < began.0);
+    assert!(of(before)[0] < began[0]);
 }
 
 /// Redis fails over to a replica that does not know the latest numbers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_replica_is_promoted_under_load() {
-    let mut deployment = Deployment::start(2, 1, &[Extra::Sentinel]).await;
+    let mut deployment = Deployment::start(&[Extra::Sentinel]).await;
     let mut load = Load::start(deployment.site().await).await.unwrap();
     deployment.answered(&mut load, 500, "the start").await;
     deployment = deployment.change(|stack| stack.hold_replica_back().unwrap()).await;
@@ -363,8 +386,7 @@ async fn all_processes_may_be_replaced_under_load() {
     let programs = folder.path().to_owned();
     install(&program::production_before().unwrap(), &programs);
     let started = programs.clone();
-    let size = Size { gateways: 3, persists: 2 };
-    let mut deployment = blocking(move || Servers::start(&[]).running(size, &started, &|_, servers| servers)).await;
+    let mut deployment = blocking(move || Servers::start(&[]).running(&started, &|_, servers| servers)).await;
     let mut load = Load::start(deployment.site().await).await.unwrap();
     deployment.answered(&mut load, ENOUGH, "the start").await;
     install(&program::production().unwrap(), &programs);
