@@ -145,6 +145,10 @@ impl Archive for Flaky {
         self.archive.page(conv, from, limit).await
     }
 
+    async fn first_kept(&self, conv: &ConversationId) -> Result<u64, StoreError> {
+        self.archive.first_kept(conv).await
+    }
+
     async fn message(&self, msg_id: u64) -> Result<Option<ArchivedMessage>, StoreError> {
         self.archive.message(msg_id).await
     }

@@ -1,4 +1,5 @@
-//! Heads and pages: the unarchived part from Redis, the rest from the archive, never across a hole.
+//! Heads and pages: the unarchived part from Redis, the rest from the archive, never across a hole. What retention has
+//! dropped is no hole: pages begin above it, or end there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use crate::limits::{EPOCH_CHANGES_MAX, SCRIPT_MESSAGES_MAX};
 use crate::reply::Reply;
 use crate::script::READ;
 use crate::state::Shared;
+
+/// Messages by their numbers.
+type Found = BTreeMap<u64, Arc<Message>>;
 
 /// What Redis holds for one page; all of it was there at one moment, before the archive is read.
 struct Snapshot {
@@ -79,25 +83,21 @@ impl Shared {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let limit = limit.max(1);
-        let Snapshot { epoch, head, visible, floor, tail } = self.snapshot(conv.as_str(), from, limit).await?;
-        let shown = |seq: u64| match from {
-            PageFrom::After(after) => seq > after && seq <= visible,
-            PageFrom::Before(before) => seq < before && seq <= visible,
-        };
-        let tail = tail.into_iter().filter(|held| shown(held.seq));
-        let mut found: BTreeMap<u64, Arc<Message>> =
+        let snapshot = self.snapshot(conv.as_str(), from, limit).await?;
+        let Snapshot { epoch, head, visible, .. } = snapshot;
+        let (mut from, mut kept) = (from, 1);
+        let tail = snapshot.tail.iter().filter(|held| is_shown(held.seq, from, visible));
+        let mut found: Found =
             tail.map(|held| (held.seq, Arc::new(held.event.to_message(held.epoch, held.seq)))).collect();
         if !covers(&found, from, visible, limit) {
-            let from = match from {
-                PageFrom::After(_) => from,
-                PageFrom::Before(seq) => PageFrom::Before(seq.min(visible.saturating_add(1))),
-            };
-            for mut item in self.archive.page(conv, from, limit).await? {
-                if shown(item.seq) {
-                    if item.seq > floor && item.epoch < epoch {
-                        Arc::make_mut(&mut item).epoch = epoch;
-                    }
-                    found.entry(item.seq).or_insert(item);
+            self.add_archived(conv, from, limit, &snapshot, &mut found).await?;
+            if lacks(&found, from, visible, limit) {
+                kept = self.archive.first_kept(conv).await?;
+                if let PageFrom::After(seq) = &mut from
+                    && kept > seq.saturating_add(1)
+                {
+                    *seq = kept - 1;
+                    self.add_archived(conv, from, limit, &snapshot, &mut found).await?;
                 }
             }
         }
@@ -105,9 +105,50 @@ impl Shared {
         let more = match from {
             PageFrom::After(seq) => items.last().map_or(seq, |last| last.seq) < head,
             // Below a hole there is more, though not now.
-            PageFrom::Before(_) => items.first().map_or(first(from, visible) > 0, |first| first.seq > 1),
+            PageFrom::Before(_) => items.first().map_or(first(from, visible), |first| first.seq - 1) >= kept,
         };
         Ok(Page { items, epoch, head, more })
+    }
+
+    /// Adds a page of the archive to what was found.
+    async fn add_archived(
+        &self,
+        conv: &ConversationId,
+        from: PageFrom,
+        limit: usize,
+        &Snapshot { epoch, visible, floor, .. }: &Snapshot,
+        found: &mut Found,
+    ) -> Result<(), StoreError> {
+        let from = match from {
+            PageFrom::After(_) => from,
+            PageFrom::Before(seq) => PageFrom::Before(seq.min(visible.saturating_add(1))),
+        };
+        for mut item in self.archive.page(conv, from, limit).await? {
+            if is_shown(item.seq, from, visible) {
+                if item.seq > floor && item.epoch < epoch {
+                    Arc::make_mut(&mut item).epoch = epoch;
+                }
+                found.entry(item.seq).or_insert(item);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a page may show a number.
+fn is_shown(seq: u64, from: PageFrom, visible: u64) -> bool {
+    let is_asked = match from {
+        PageFrom::After(after) => seq > after,
+        PageFrom::Before(before) => seq < before,
+    };
+    is_asked && seq <= visible
+}
+
+/// Whether a page that nothing else bounds ends, going down, or begins, going up, where the archive has nothing.
+fn lacks(found: &Found, from: PageFrom, visible: u64, limit: usize) -> bool {
+    match from {
+        PageFrom::After(_) => first(from, visible) <= visible && !found.contains_key(&first(from, visible)),
+        PageFrom::Before(_) => found.len() < limit && !found.contains_key(&1) && visible > 0,
     }
 }
 
@@ -131,7 +172,7 @@ fn first(from: PageFrom, visible: u64) -> u64 {
 }
 
 /// The found messages in the direction read.
-fn directed(found: &BTreeMap<u64, Arc<Message>>, from: PageFrom) -> Box<dyn Iterator<Item = &Arc<Message>> + '_> {
+fn directed(found: &Found, from: PageFrom) -> Box<dyn Iterator<Item = &Arc<Message>> + '_> {
     match from {
         PageFrom::After(_) => Box::new(found.values()),
         PageFrom::Before(_) => Box::new(found.values().rev()),
@@ -139,7 +180,7 @@ fn directed(found: &BTreeMap<u64, Arc<Message>>, from: PageFrom) -> Box<dyn Iter
 }
 
 /// Whether what Redis holds is the whole page.
-fn covers(found: &BTreeMap<u64, Arc<Message>>, from: PageFrom, visible: u64, limit: usize) -> bool {
+fn covers(found: &Found, from: PageFrom, visible: u64, limit: usize) -> bool {
     let first = first(from, visible);
     let wanted = match from {
         PageFrom::After(_) => visible.saturating_add(1).saturating_sub(first),
@@ -164,13 +205,7 @@ fn distance(from: PageFrom, first: u64, seq: u64) -> Option<usize> {
 }
 
 /// The page: from the end that was asked for, to its bounds, or to the first number that is not there.
-fn run(
-    conv: &str,
-    found: BTreeMap<u64, Arc<Message>>,
-    from: PageFrom,
-    visible: u64,
-    limit: usize,
-) -> Vec<Arc<Message>> {
+fn run(conv: &str, found: Found, from: PageFrom, visible: u64, limit: usize) -> Vec<Arc<Message>> {
     let first = first(from, visible);
     let (mut items, mut bytes): (Vec<Arc<Message>>, usize) = (Vec::new(), 0);
     for (at, item) in directed(&found, from).take(limit).enumerate() {
@@ -213,6 +248,19 @@ mod tests {
         check(&[4, 5], PageFrom::Before(u64::MAX), 5, 1, &[5]);
         check(&[4, 5], PageFrom::Before(u64::MAX), 6, 9, &[]);
         check(&[], PageFrom::After(0), 0, 9, &[]);
+    }
+
+    #[test]
+    fn what_retention_left_is_asked_for_only_where_a_page_stops_at_nothing() {
+        let item = |seq: u64| (seq, Arc::new(message("p2p:a:b", "a", "c", seq, 1).to_message(1, seq)));
+        let found = |numbers: std::ops::RangeInclusive<u64>| numbers.map(item).collect::<Found>();
+        assert!(lacks(&found(5..=9), PageFrom::After(3), 9, 9));
+        assert!(!lacks(&found(4..=9), PageFrom::After(3), 9, 9));
+        assert!(!lacks(&Found::new(), PageFrom::After(9), 9, 9), "nothing is there");
+        assert!(lacks(&found(5..=9), PageFrom::Before(10), 9, 9));
+        assert!(!lacks(&found(5..=9), PageFrom::Before(10), 9, 5), "it is full");
+        assert!(!lacks(&found(1..=9), PageFrom::Before(10), 9, 90), "all is there");
+        assert!(!lacks(&Found::new(), PageFrom::Before(10), 0, 9), "nothing ever was");
     }
 
     #[test]

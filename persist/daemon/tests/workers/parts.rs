@@ -142,6 +142,10 @@ impl Archive for QueueArchive {
         self.inner.page(conv, from, limit).await
     }
 
+    async fn first_kept(&self, conv: &ConversationId) -> Result<u64, StoreError> {
+        self.inner.first_kept(conv).await
+    }
+
     async fn message(&self, msg_id: u64) -> Result<Option<ArchivedMessage>, StoreError> {
         self.inner.message(msg_id).await
     }

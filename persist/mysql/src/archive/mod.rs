@@ -83,6 +83,10 @@ impl Archive for MySqlArchive {
         pages::page(&self.database, conv.as_str(), from, limit).await
     }
 
+    async fn first_kept(&self, conv: &ConversationId) -> Result<u64, StoreError> {
+        pages::first_kept(&self.database, conv.as_str()).await
+    }
+
     async fn message(&self, msg_id: u64) -> Result<Option<ArchivedMessage>, StoreError> {
         pages::by_id(&self.database, msg_id).await
     }

@@ -75,6 +75,28 @@ pub(super) async fn page(
     Ok(items)
 }
 
+/// The lowest number that retention has left. What is dense is archived, so what is dense and lies below the first
+/// month that is there has been dropped; a month whose table is gone is gone, whatever still points to it.
+pub(super) async fn first_kept(database: &Database, conv: &str) -> Result<u64, StoreError> {
+    let read = async {
+        let months = present(database.primary()).await?;
+        let oldest = months.first().map_or(0, |month| month.number());
+        // In one statement, so that both are of one moment.
+        let found: Option<(u64, Option<u64>)> = sqlx::query_as(
+            "SELECT c.dense, MIN(m.first_seq) FROM conversations c \
+             LEFT JOIN conversation_months m ON m.conversation = c.id AND m.month >= ? WHERE c.conv = ? GROUP BY c.id",
+        )
+        .bind(oldest)
+        .bind(conv)
+        .fetch_optional(database.primary())
+        .await?;
+        let (dense, first) = found.unwrap_or_default();
+        let above = dense.saturating_add(1);
+        Ok::<_, Fault<StoreError>>(first.map_or(above, |first| first.min(above)))
+    };
+    database.bounded(read).await
+}
+
 async fn fill(pool: &MySqlPool, conv: &str, from: PageFrom, limit: usize) -> Result<Filling, sqlx::Error> {
     let mut filling = Filling { items: Vec::new(), bytes: 0, full: limit == 0 };
     let mut connection = pool.acquire().await?;

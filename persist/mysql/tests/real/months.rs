@@ -132,6 +132,11 @@ async fn months_past_their_retention_are_dropped() {
         assert_eq!(opened.seqs("p2p:a:b").await, [5, 6, 8]);
         assert!(opened.seqs("p2p:a:c").await.is_empty());
         assert!(opened.archive.message(1).await.unwrap().is_none());
+        let mut kept = Vec::new();
+        for name in ["p2p:a:b", "p2p:a:c", "p2p:a:d"] {
+            kept.push(opened.archive.first_kept(&conv(name)).await.unwrap());
+        }
+        assert_eq!(kept, [5, 3, 1], "what is kept, one above all that was dropped, and one where nothing was");
         // The hole in what is gone will never be filled; numbers go on above.
         let starts = opened.database.starts(&["p2p:a:b", "p2p:a:c"]).await.unwrap();
         let start = |dense, head, holes: &[u64]| Start { dense, head, holes: holes.to_vec() };

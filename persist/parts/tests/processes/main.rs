@@ -9,6 +9,7 @@ mod deployment;
 mod drifted;
 mod exported;
 mod holed;
+mod kept;
 mod listener;
 mod poisoned;
 mod program;

@@ -46,6 +46,7 @@ pub async fn commits(archive: &dyn Archive) {
 pub async fn pages(archive: &dyn Archive) {
     let id = conv("group:g");
     assert!(archive.page(&id, PageFrom::After(0), 10).await.unwrap().is_empty());
+    assert_eq!(archive.first_kept(&id).await.unwrap(), 1);
     let messages = (1..=50).map(|n| numbered(&message("group:g", "a", &format!("c-{n}"), n, n), n));
     let other = numbered(&message("group:other", "a", "c-1", 99, 1), 1);
     archive.commit(&batch(messages.chain([other]).collect(), 51)).await.unwrap();
@@ -62,6 +63,7 @@ pub async fn pages(archive: &dyn Archive) {
     ] {
         assert_eq!(seqs(&archive.page(&id, from, limit).await.unwrap()), expected, "{from:?}");
     }
+    assert_eq!(archive.first_kept(&id).await.unwrap(), 1, "nothing was dropped");
 }
 
 /// A page ends near its bound in bytes, with one message at least.

@@ -122,6 +122,13 @@ pub trait Archive: Send + Sync {
     /// The store could not answer.
     async fn page(&self, conv: &ConversationId, from: PageFrom, limit: usize) -> Result<Vec<Arc<Message>>, StoreError>;
 
+    /// The lowest number of a conversation that retention has left: everything below was archived and is gone for good.
+    /// 1 where nothing was dropped; one above the highest where everything was.
+    ///
+    /// # Errors
+    /// The store could not answer.
+    async fn first_kept(&self, conv: &ConversationId) -> Result<u64, StoreError>;
+
     /// A message by its id.
     ///
     /// # Errors

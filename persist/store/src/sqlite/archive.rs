@@ -312,6 +312,11 @@ impl Archive for SqliteArchive {
         messages::page(&self.database, conv.as_str(), from, limit).await
     }
 
+    /// Nothing is ever dropped here.
+    async fn first_kept(&self, _conv: &ConversationId) -> Result<u64, StoreError> {
+        Ok(1)
+    }
+
     async fn message(&self, msg_id: u64) -> Result<Option<ArchivedMessage>, StoreError> {
         let found = messages::by_id(&self.database, msg_id).await?;
         Ok(found.map(|(message, archived_at_ms)| ArchivedMessage { message: Arc::new(message), archived_at_ms }))
