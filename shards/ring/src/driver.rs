@@ -13,7 +13,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use io_uring::squeue::Entry;
+use io_uring::opcode::{Timeout, TimeoutUpdate};
+use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue};
 
@@ -44,9 +45,11 @@ pub(crate) enum Operation {
     Ignored = 6,
     /// A shutdown; the number is its slot. The kernel carries it out on a thread of its own, and finds the slot then.
     Shutdown = 7,
+    /// The time at which the first sleeper wakes.
+    Timer = 8,
 }
 
-const OPERATION_BITS: u32 = 3;
+const OPERATION_BITS: u32 = 4;
 
 impl Operation {
     /// The user data of this operation for a number.
@@ -79,6 +82,7 @@ impl Completion {
             4 => Operation::Wake,
             5 => Operation::Close,
             7 => Operation::Shutdown,
+            8 => Operation::Timer,
             _ => Operation::Ignored,
         };
         Self {
@@ -97,6 +101,8 @@ pub(crate) struct Driver {
     /// Read before their turn, when the kernel asked for room.
     early: Vec<Completion>,
     descriptors: u32,
+    /// What a timer was last set to, where the kernel reads it at the next hand-over.
+    timespec: Box<Timespec>,
 }
 
 impl Driver {
@@ -111,7 +117,7 @@ impl Driver {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(DESCRIPTORS_MAX);
         let descriptors = u32::try_from(limit.min(DESCRIPTORS_MAX)).unwrap_or(u32::MAX);
         uring.submitter().register_files_sparse(descriptors)?;
-        Ok(Self { uring, early: Vec::new(), descriptors })
+        Ok(Self { uring, early: Vec::new(), descriptors, timespec: Box::default() })
     }
 
     /// Direct descriptors that the table holds.
@@ -143,6 +149,25 @@ impl Driver {
             }
             self.make_room();
         }
+    }
+
+    /// Sets the timer to this time from now; `again` moves the one that runs. To be called once between two hand-overs.
+    /// It completes when the time has come.
+    ///
+    /// A timeout of the wait itself would set the clock and reset it at every turn, which a virtual machine pays for
+    /// with an exit each; this one stays as it is until it is due.
+    pub(crate) fn set_timer(&mut self, time: Duration, again: bool) {
+        *self.timespec = Timespec::new().sec(time.as_secs()).nsec(time.subsec_nanos());
+        let at = &raw const *self.timespec;
+        let entry = if again {
+            // It finds none when the time has just come; then that completion is on its way.
+            let update = TimeoutUpdate::new(Operation::Timer.data(0), at).build().flags(Flags::SKIP_SUCCESS);
+            update.user_data(Operation::Ignored.data(0))
+        } else {
+            Timeout::new(at).build().user_data(Operation::Timer.data(0))
+        };
+        // SAFETY: the kernel reads the time when the entry is handed over, and until then it stays as it is.
+        unsafe { self.push(entry) };
     }
 
     /// Hands over what is queued without waiting. Completions that are in the way are kept for the next look.

@@ -1,7 +1,7 @@
 //! What a shard's thread keeps for itself, and its loop.
 //!
 //! ```text
-//!  ┌─► poll what is ready ──► hand over and wait ──► settle sends ──► call handlers ──► fire timers ─┐
+//!  ┌─► poll what is ready ──► hand over and wait ──► settle sends ──► call handlers, fire timers ────┐
 //!  └──────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -29,7 +29,7 @@ use slab::Slab;
 use crate::driver::{Completion, Driver, Operation};
 use crate::executor::{Executor, MAIN, Remote};
 use crate::sockets::{Handler, HandlerId, Sockets, Told};
-use crate::timers::Timers;
+use crate::timers::{Setting, Timers};
 
 /// Rounds of polling what is ready before the kernel has its turn: enough for a task to wake one that gathers.
 const ROUNDS_MAX: usize = 4;
@@ -216,7 +216,7 @@ impl Local {
                 }
             }
             let idle = self.executor.ready() == 0 && self.turners.borrow().is_empty() && completions.is_empty();
-            let wait = (idle && self.executor.remote().fall_asleep()).then(|| self.timers.wait());
+            let wait = (idle && self.executor.remote().fall_asleep()).then_some(None);
             self.turn(wait, &mut completions)?;
         }
     }
@@ -226,6 +226,9 @@ impl Local {
         {
             let Io { driver, sockets } = &mut *self.io.borrow_mut();
             let before = completions.len();
+            if let Some(Setting { time, again }) = self.timers.set() {
+                driver.set_timer(time, again);
+            }
             driver.enter(wait, completions)?;
             completions
                 .iter()
@@ -243,7 +246,6 @@ impl Local {
         for completion in completions.drain(..count) {
             self.complete(&completion);
         }
-        self.timers.fire();
         let turners = std::mem::take(&mut *self.turners.borrow_mut());
         turners.into_iter().for_each(Waker::wake);
         Ok(())
@@ -256,6 +258,7 @@ impl Local {
             Operation::Shutdown => return self.with_sockets(|sockets, driver| sockets.shut(driver, completion)),
             Operation::Close => return self.with_sockets(|sockets, _| sockets.closed(completion)),
             Operation::Poll => return self.polled(completion),
+            Operation::Timer => return self.timers.fire(),
             Operation::Wake => {
                 self.count(|counts| counts.wakes += 1);
                 if !completion.more {

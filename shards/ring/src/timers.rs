@@ -13,6 +13,17 @@ pub(crate) type TimerKey = (Instant, u64);
 pub(crate) struct Timers {
     sleepers: RefCell<BTreeMap<TimerKey, Waker>>,
     number: Cell<u64>,
+    /// When the kernel's timer is due, while it runs.
+    set_to: Cell<Option<Instant>>,
+}
+
+/// How the kernel's timer is to be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// From now.
+    pub(crate) time: Duration,
+    /// It runs already, and is due later.
+    pub(crate) again: bool,
 }
 
 impl Timers {
@@ -36,17 +47,21 @@ impl Timers {
         drop(removed);
     }
 
-    /// How long until the first wakes; none without sleepers.
-    pub(crate) fn wait(&self) -> Option<Duration> {
+    /// How the timer has to be set, so that it is due when the first wakes; none when it is due by then anyway. One
+    /// that is due earlier, for a sleeper that is gone, costs a turn.
+    pub(crate) fn set(&self) -> Option<Setting> {
         let first = self.sleepers.borrow().first_key_value().map(|((at, _), _)| *at)?;
-        Some(first.saturating_duration_since(Instant::now()))
+        let set_to = self.set_to.get();
+        if set_to.is_some_and(|due| due <= first) {
+            return None;
+        }
+        self.set_to.set(Some(first));
+        Some(Setting { time: first.saturating_duration_since(Instant::now()), again: set_to.is_some() })
     }
 
-    /// Wakes those whose time has come.
+    /// The timer was due: wakes those whose time has come.
     pub(crate) fn fire(&self) {
-        if self.sleepers.borrow().is_empty() {
-            return;
-        }
+        self.set_to.set(None);
         let now = Instant::now();
         loop {
             let waker = {
@@ -58,5 +73,27 @@ impl Timers {
             };
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timer_is_moved_only_to_an_earlier_time() {
+        let timers = Timers::default();
+        assert_eq!(timers.set(), None);
+        let [early, late] = [20_000, 30_000].map(|ms| timers.key(ms));
+        timers.enter(late, Waker::noop().clone());
+        assert!(timers.set().is_some_and(|setting| !setting.again));
+        assert_eq!(timers.set(), None, "it is set to that");
+        timers.enter(early, Waker::noop().clone());
+        assert!(timers.set().is_some_and(|setting| setting.again));
+        timers.remove(early);
+        assert_eq!(timers.set(), None, "it is due earlier than anybody wakes");
+        timers.fire();
+        let setting = timers.set().unwrap();
+        assert!(!setting.again && setting.time > Duration::from_secs(20));
     }
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use common::shard;
 use ringway_ring::mailbox;
@@ -127,4 +128,39 @@ fn a_wake_by_another_thread_is_counted() {
     senders[0].flush();
     let (before, after) = counted.join().unwrap();
     assert!(after.wakes - before.wakes <= 1 && after.turns > before.turns, "{before:?} {after:?}");
+}
+
+#[test]
+fn sleepers_wake_in_the_order_of_their_times_in_whichever_they_came() {
+    let woken = shard(0, || async {
+        let began = Instant::now();
+        let woken = Rc::new(std::cell::RefCell::new(Vec::new()));
+        // An earlier one moves the timer; one that is given up leaves it as it was; a busy shard keeps it.
+        assert!(runtime::timeout(5, runtime::sleep(10_000)).await.is_none());
+        for ms in [90, 30, 60, 30] {
+            let woken = woken.clone();
+            spawn_local(async move {
+                runtime::sleep(ms).await;
+                woken.borrow_mut().push((ms, began.elapsed() >= Duration::from_millis(ms)));
+            });
+        }
+        runtime::sleep(45).await;
+        while woken.borrow().len() < 4 {
+            runtime::turn().await;
+        }
+        woken.take()
+    });
+    assert_eq!(woken.join().unwrap(), [(30, true), (30, true), (60, true), (90, true)]);
+}
+
+#[test]
+fn a_shard_that_sleeps_is_left_alone_until_the_first_wakes() {
+    let counted = shard(0, || async {
+        runtime::sleep(1).await;
+        let before = runtime::loop_counts().unwrap();
+        runtime::sleep(200).await;
+        (before, runtime::loop_counts().unwrap())
+    });
+    let (before, after) = counted.join().unwrap();
+    assert!(after.turns - before.turns <= 2, "{before:?} {after:?}");
 }
