@@ -168,6 +168,11 @@ impl Session {
                 }
             }
             (State::Active(_), Err(refusal)) => out.push(reply(refusal_packet(refusal))),
+            // By itself, as it neither counts anything nor needs the user's name.
+            (State::Active(_), Ok((id, Asked::Signal(signal)))) => match signal_to(signal, names) {
+                Ok(effect) => out.push(effect),
+                Err((code, detail)) => refuse(id, code, &detail, out),
+            },
             (State::Active(identity), Ok((id, request))) => {
                 let uid = identity.uid.clone();
                 if let Err((code, detail)) = self.serve(id, request, &uid, names, out) {

@@ -13,6 +13,7 @@ use crate::effect::DeliveryItem;
 use crate::event::MessageEvent;
 
 use super::schema::{Receipt, Sent, ServerPacket, Signal};
+use super::written::append_signal;
 use super::{Format, append_frame};
 
 /// Bytes of a block.
@@ -94,12 +95,17 @@ impl Frames {
 
     /// A call's signal.
     pub fn signal(&mut self, format: Format, from: &str, call: &str, body: &str) -> Bytes {
-        let packet = &mut self.packets.signal;
-        let signal: &mut Signal = packet.signal.get_or_insert_default();
-        fill(&mut signal.from, from);
-        fill(&mut signal.call, call);
-        fill(&mut signal.body, body);
-        append_frame(format, packet, self.open.of(format));
+        match format {
+            Format::Protobuf => append_signal(from, call, body, &mut self.open.protobuf),
+            Format::Json => {
+                let packet = &mut self.packets.signal;
+                let signal: &mut Signal = packet.signal.get_or_insert_default();
+                fill(&mut signal.from, from);
+                fill(&mut signal.call, call);
+                fill(&mut signal.body, body);
+                append_frame(format, packet, &mut self.open.json);
+            }
+        }
         self.take(format)
     }
 
@@ -175,10 +181,14 @@ mod tests {
     #[test]
     fn a_packet_that_is_filled_again_keeps_nothing_of_the_last_one() {
         let mut frames = Frames::default();
-        for (from, call, body) in [("alice", "call-1", "a long body"), ("b", "", "x"), ("", "c", "")] {
-            let signal = Signal { to: None, call: call.into(), body: body.into(), from: from.into() };
-            let expected = encode_frame(Format::Json, &ServerPacket::signal(signal));
-            assert_eq!(frames.signal(Format::Json, from, call, body), expected);
+        let bodies = [1, 127, 128, 16_383, 16_384, 65_535].map(|length| "x".repeat(length));
+        let long = bodies.iter().map(|body| ("alice", "call-1", body.as_str()));
+        for (from, call, body) in long.chain([("b", "", "x"), ("", "c", ""), ("", "", "")]) {
+            for format in Format::ALL {
+                let signal = Signal { to: None, call: call.into(), body: body.into(), from: from.into() };
+                let expected = encode_frame(format, &ServerPacket::signal(signal));
+                assert_eq!(frames.signal(format, from, call, body), expected);
+            }
         }
         for (conv, uid, seq) in [("p2p:alice:bob", "alice", 7), ("p2p:a:b", "b", 1)] {
             let receipt = Receipt { conv: conv.into(), kind: "delivered".into(), uid: uid.into(), seq };

@@ -17,6 +17,7 @@ mod protobuf;
 mod samples;
 mod scan;
 pub mod schema;
+mod written;
 
 use std::borrow::Cow;
 

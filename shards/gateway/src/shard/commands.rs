@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use ringway_engine::conversation::Formats;
 use ringway_engine::effect::{Origin, SessionEffect};
 use ringway_engine::errors::ErrorCode;
 use ringway_engine::ids::{ConversationId, ConversationKind, Uid};
@@ -13,7 +14,7 @@ use ringway_engine::packet::{Format, Frames};
 use ringway_engine::websocket::{Opcode, frame};
 use smallvec::smallvec;
 
-use super::Shard;
+use super::{Shard, find};
 use crate::clock;
 use crate::mail::{Open, ToShard, ToUplink, Transient, TransientTo};
 use crate::trace::Station;
@@ -123,26 +124,43 @@ impl Shard {
     }
 
     fn signal(&mut self, key: u64, to: Uid, call: &str, body: &str) {
-        let Some(from) = self.uid_of(key) else { return };
-        let encode = |frames: &mut Frames, format| frames.signal(format, from.as_str(), call, body);
-        self.broadcast(Some(key), TransientTo::Users(smallvec![to]), encode);
+        let formats = self.formats_read();
+        let Some(connection) = find(&mut self.connections, key) else { return };
+        let Some(from) = connection.session.identity() else { return };
+        let encode = |frames: &mut Frames, format| frames.signal(format, from.uid.as_str(), call, body);
+        let [json, protobuf] = written(&mut self.frames, formats, encode);
+        let (to, except) = (TransientTo::Users(smallvec![to]), Some(self.reference(key)));
+        self.give(Transient { to, except, json, protobuf });
     }
 
-    /// Gives a push that is never stored to every shard; each knows its own devices.
+    /// What devices read, as far as is known here: one that attaches this moment may miss a push, as any may.
+    fn formats_read(&self) -> Formats {
+        // What devices of other nodes read is not known.
+        let is_read = |format| self.has_nodes() || self.live.readers_of(format).load(Ordering::Relaxed) > 0;
+        Formats { json: is_read(Format::Json), protobuf: is_read(Format::Protobuf) }
+    }
+
+    /// Whether there may be other nodes.
+    fn has_nodes(&self) -> bool {
+        self.reorder_wait_ms > 0
+    }
+
+    /// Writes a push that is never stored, and gives it to every shard.
     pub(super) fn broadcast(
         &mut self,
         except: Option<u64>,
         to: TransientTo,
         encode: impl Fn(&mut Frames, Format) -> Bytes,
     ) {
-        let has_nodes = self.reorder_wait_ms > 0;
-        // What devices of other nodes read is not known here. One that attaches this moment may miss it, as any may.
-        let [json, protobuf] = [Format::Json, Format::Protobuf].map(|format| {
-            let is_read = has_nodes || self.live.readers_of(format).load(Ordering::Relaxed) > 0;
-            if is_read { encode(&mut self.frames, format) } else { Bytes::new() }
-        });
-        let push = Transient { to, except: except.map(|key| self.reference(key)), json, protobuf };
+        let formats = self.formats_read();
+        let [json, protobuf] = written(&mut self.frames, formats, encode);
+        self.give(Transient { to, except: except.map(|key| self.reference(key)), json, protobuf });
+    }
+
+    /// Each shard knows its own devices.
+    fn give(&mut self, push: Transient) {
         self.show_transient(&push);
+        let has_nodes = self.has_nodes();
         if has_nodes || self.peers.iter().flatten().next().is_some() {
             let push = Arc::new(push);
             if has_nodes {
@@ -153,4 +171,10 @@ impl Shard {
             }
         }
     }
+}
+
+/// A frame in each format that is read, JSON first.
+fn written(frames: &mut Frames, formats: Formats, encode: impl Fn(&mut Frames, Format) -> Bytes) -> [Bytes; 2] {
+    [(formats.json, Format::Json), (formats.protobuf, Format::Protobuf)]
+        .map(|(is_read, format)| if is_read { encode(frames, format) } else { Bytes::new() })
 }

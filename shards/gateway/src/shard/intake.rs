@@ -96,7 +96,7 @@ impl Shard {
         if matches!(connection.phase, Phase::Proxy(_)) {
             return self.handle_proxy(key, bytes);
         }
-        let Some(mut tls) = connection.tls.take() else { return self.handle_plain(key, bytes) };
+        let Some(mut tls) = connection.tls.take() else { return self.handle_plain(key, now_ms, bytes) };
         let mut plain = Vec::new();
         let fed = tls.feed(bytes, &mut plain);
         let ended = tls.is_peer_closed();
@@ -107,7 +107,7 @@ impl Shard {
             self.close_after_output(key);
             return Flow::Go;
         }
-        let flow = if plain.is_empty() { Flow::Go } else { self.handle_plain(key, &mut plain) };
+        let flow = if plain.is_empty() { Flow::Go } else { self.handle_plain(key, now_ms, &mut plain) };
         if ended { Flow::End } else { flow }
     }
 
@@ -137,10 +137,10 @@ impl Shard {
         }
     }
 
-    fn handle_plain(&mut self, key: u64, bytes: &mut [u8]) -> Flow {
+    fn handle_plain(&mut self, key: u64, now_ms: u64, bytes: &mut [u8]) -> Flow {
         let Some(connection) = self.connection(key) else { return Flow::End };
         match &mut connection.phase {
-            Phase::Frames => self.handle_frames(key, bytes),
+            Phase::Frames => self.handle_frames(key, now_ms, bytes),
             Phase::Closing { .. } => Flow::Go,
             Phase::Proxy(_) => Flow::End,
             Phase::Upgrade(kept @ None) => match handshake::parse(bytes) {
@@ -148,7 +148,9 @@ impl Shard {
                     *kept = Some(Box::new(bytes.to_vec()));
                     Flow::Go
                 }
-                Ok(Some((upgrade, used))) => self.upgrade(key, upgrade, bytes.get_mut(used..).unwrap_or_default()),
+                Ok(Some((upgrade, used))) => {
+                    self.upgrade(key, now_ms, upgrade, bytes.get_mut(used..).unwrap_or_default())
+                }
                 Err(error) => self.refuse_upgrade(key, error.response()),
             },
             Phase::Upgrade(kept) => {
@@ -159,14 +161,16 @@ impl Shard {
                         *kept = Some(all);
                         Flow::Go
                     }
-                    Ok(Some((upgrade, used))) => self.upgrade(key, upgrade, all.get_mut(used..).unwrap_or_default()),
+                    Ok(Some((upgrade, used))) => {
+                        self.upgrade(key, now_ms, upgrade, all.get_mut(used..).unwrap_or_default())
+                    }
                     Err(error) => self.refuse_upgrade(key, error.response()),
                 }
             }
         }
     }
 
-    fn upgrade(&mut self, key: u64, upgrade: Upgrade, rest: &mut [u8]) -> Flow {
+    fn upgrade(&mut self, key: u64, now_ms: u64, upgrade: Upgrade, rest: &mut [u8]) -> Flow {
         let live = self.live.config();
         let Some(connection) = self.connection(key) else { return Flow::End };
         if connection.behind_balancer
@@ -202,7 +206,7 @@ impl Shard {
         connection.phase = Phase::Frames;
         self.mark_dirty(key);
         self.schedule(key);
-        if rest.is_empty() { Flow::Go } else { self.handle_frames(key, rest) }
+        if rest.is_empty() { Flow::Go } else { self.handle_frames(key, now_ms, rest) }
     }
 
     /// Answers the upgrade with an HTTP refusal and ends the connection.
@@ -215,8 +219,7 @@ impl Shard {
         Flow::Go
     }
 
-    fn handle_frames(&mut self, key: u64, bytes: &mut [u8]) -> Flow {
-        let now_ms = clock::steady_ms();
+    fn handle_frames(&mut self, key: u64, now_ms: u64, bytes: &mut [u8]) -> Flow {
         let Some(connection) = self.connection(key) else { return Flow::End };
         let mut decoder = std::mem::take(&mut connection.decoder);
         let fed = decoder.feed(bytes, now_ms, &mut |incoming| self.handle_incoming(key, incoming));
