@@ -19,7 +19,7 @@ pub(crate) fn unix_ms() -> u64 {
 }
 
 /// Steady time in milliseconds, close to Unix time; for deadlines, all of which are far longer than a tick of the
-/// kernel: it is read with every message, and the coarse clock costs a fifth of the fine one.
+/// kernel: it is read with every message, and the coarse clock is the cheaper one.
 pub(crate) fn steady_ms() -> u64 {
     /// Unix time less steady time at the start.
     static AHEAD_MS: OnceLock<u64> = OnceLock::new();
