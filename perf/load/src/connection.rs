@@ -52,15 +52,33 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// Chooses the source address: 127.0.1.1, 127.0.2.1, …, every one of which is this machine. Where runs of a moment ago
-/// still hold all ports of one, 127.0.1.2 and so on.
-fn bind_source(socket: &Socket, index: usize) -> anyhow::Result<()> {
+/// Begins to connect from 127.0.1.1, 127.0.2.1, …, every one of which is this machine. Where runs of a moment ago still
+/// hold all ports of one to this server, from 127.0.1.2 and so on.
+fn connect(target: &Target, index: usize, person: &Person) -> anyhow::Result<Socket> {
+    let address = target.address;
     let block = u8::try_from(index / PER_ADDRESS + 1).context("too many source addresses")?;
     let mut host = 1;
     loop {
-        match socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, block, host), 0)).into()) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && host < SOURCES_MAX => host += 1,
-            bound => return bound.context("source address"),
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).context("no socket")?;
+        if address.is_ipv4() && address.ip().is_loopback() {
+            ringway_perf_ring::choose_port_late(&socket).context("source address")?;
+            let source = SocketAddr::from((Ipv4Addr::new(127, 0, block, host), 0));
+            socket.bind(&source.into()).context("source address")?;
+        }
+        if person.narrow {
+            socket.set_recv_buffer_size(NARROW_BYTES)?;
+            socket.set_tcp_mss(NARROW_SEGMENT_BYTES)?;
+        }
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable && host < SOURCES_MAX => host += 1,
+            // The ring's first send waits until it is.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => return Ok(socket),
+            connected => {
+                connected.with_context(|| format!("cannot connect to {address}"))?;
+                return Ok(socket);
+            }
         }
     }
 }
@@ -88,22 +106,7 @@ impl Connection {
     /// # Errors
     /// The socket cannot be had, or is refused at once.
     pub(crate) fn open(target: &Target, index: usize, person: &Person) -> anyhow::Result<(Self, OwnedFd)> {
-        let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, None).context("no socket")?;
-        if target.address.is_ipv4() && target.address.ip().is_loopback() {
-            bind_source(&socket, index)?;
-        }
-        if person.narrow {
-            socket.set_recv_buffer_size(NARROW_BYTES)?;
-            socket.set_tcp_mss(NARROW_SEGMENT_BYTES)?;
-        }
-        let address = target.address;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        match socket.connect(&address.into()) {
-            // The ring's first send waits until it is.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}
-            connected => connected.with_context(|| format!("cannot connect to {address}"))?,
-        }
+        let socket = connect(target, index, person)?;
         // The ring waits itself, where it has to.
         socket.set_nonblocking(false)?;
         let (path, subprotocol) = target.protocol.upgrade(&target.path, person);

@@ -18,10 +18,12 @@
 mod buffers;
 mod connection;
 mod ring;
+mod source;
 
 use std::io::Error;
 
 pub use ring::Ring;
+pub use source::choose_port_late;
 
 /// Bounds of a ring.
 #[derive(Debug, Clone, Copy)]
