@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd as _};
 /// Lets a socket that is bound to an address and no port have its port chosen when it connects
 /// (`IP_BIND_ADDRESS_NO_PORT`, ip(7)).
 ///
-/// Chosen at the bind, a port must be free whatever it is connected to: beside ten thousand sockets of a moment ago the
-/// kernel looks for one for half a millisecond. At the connect it need only differ from those to the same server.
+/// Chosen at the bind, a port must be free whatever it is connected to: beside the sockets of a run of a moment ago the
+/// kernel searched seconds for those of 5,000. At the connect it need only differ from those to the same server.
 ///
 /// # Errors
 /// What the kernel said.
