@@ -27,6 +27,8 @@ use crate::names::Names;
 use crate::packet::schema::{Connect, ListConversations, ServerPacket, Sync};
 use crate::packet::{Asked, Refusal, Request, SendRef, SignalRef, TargetRef};
 
+const NOT_CONNECTED: &str = "the first command is `connect`";
+
 /// Who a session belongs to, once its token was accepted.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -125,6 +127,12 @@ impl Session {
         self.connecting.as_ref().map_or(self.ends_ms, |connecting| connecting.expires_ms)
     }
 
+    /// The user; there is one wherever commands are served.
+    fn uid(&self) -> Result<&Uid, Refused> {
+        let identity = self.identity().ok_or_else(|| (ErrorCode::NotConnected, NOT_CONNECTED.into()))?;
+        Ok(&identity.uid)
+    }
+
     /// Commands that have no answer.
     fn unanswered(&self) -> usize {
         self.inflight as usize + self.connecting.as_ref().map_or(0, |connecting| connecting.waiting.len())
@@ -158,9 +166,7 @@ impl Session {
         match (&self.state, request) {
             (State::Closed, _) => {}
             (State::Greeting, Ok((id, Asked::Other(Request::Connect(connect))))) => self.open(id, connect, out),
-            (State::Greeting, Ok((id, _))) => {
-                refuse(id, ErrorCode::NotConnected, "the first command is `connect`", out)
-            }
+            (State::Greeting, Ok((id, _))) => refuse(id, ErrorCode::NotConnected, NOT_CONNECTED, out),
             (State::Greeting, Err(refusal)) => out.push(reply(refusal_packet(refusal))),
             (State::Opening | State::Attaching(_), request) => {
                 if let Some(connecting) = &mut self.connecting {
@@ -168,14 +174,8 @@ impl Session {
                 }
             }
             (State::Active(_), Err(refusal)) => out.push(reply(refusal_packet(refusal))),
-            // By itself, as it neither counts anything nor needs the user's name.
-            (State::Active(_), Ok((id, Asked::Signal(signal)))) => match signal_to(signal, names) {
-                Ok(effect) => out.push(effect),
-                Err((code, detail)) => refuse(id, code, &detail, out),
-            },
-            (State::Active(identity), Ok((id, request))) => {
-                let uid = identity.uid.clone();
-                if let Err((code, detail)) = self.serve(id, request, &uid, names, out) {
+            (State::Active(_), Ok((id, request))) => {
+                if let Err((code, detail)) = self.serve(id, request, names, out) {
                     refuse(id, code, &detail, out);
                 }
             }
@@ -315,22 +315,21 @@ impl Session {
         &mut self,
         id: u64,
         asked: Asked<'p>,
-        uid: &Uid,
         names: &mut Names,
         out: &mut Effects<'p>,
     ) -> Result<(), Refused> {
         match asked {
             Asked::Send(send) => {
-                let message = self.submission(id, send, uid, names)?;
+                let message = self.submission(id, send, names)?;
                 self.inflight += 1;
                 out.push(SessionEffect::Submit(message));
             }
             Asked::Ack(point) => {
-                let conv = conversation(&point.conv, uid, names)?;
+                let conv = conversation(&point.conv, self.uid()?, names)?;
                 out.push(SessionEffect::Acknowledge { conv, epoch: point.epoch, seq: point.seq });
             }
             Asked::Signal(signal) => out.push(signal_to(signal, names)?),
-            Asked::Other(request) => self.serve_other(id, request, uid, names, out)?,
+            Asked::Other(request) => self.serve_other(id, request, names, out)?,
         }
         Ok(())
     }
@@ -340,7 +339,6 @@ impl Session {
         &mut self,
         id: u64,
         request: Request,
-        uid: &Uid,
         names: &mut Names,
         out: &mut Effects<'_>,
     ) -> Result<(), Refused> {
@@ -348,13 +346,13 @@ impl Session {
             Request::Connect(_) => return Err((ErrorCode::AlreadyConnected, "already connected".into())),
             // Kept until the session was open.
             Request::Send(_) | Request::Ack(_) | Request::Signal(_) => {
-                return self.serve(id, request.into(), uid, names, out);
+                return self.serve(id, request.into(), names, out);
             }
             Request::Read(read) => {
-                SessionEffect::MarkRead { id, conv: conversation(&read.conv, uid, names)?, seq: read.seq }
+                SessionEffect::MarkRead { id, conv: conversation(&read.conv, self.uid()?, names)?, seq: read.seq }
             }
             Request::Sync(sync) => {
-                let effect = read_page(id, &sync, uid, names)?;
+                let effect = read_page(id, &sync, self.uid()?, names)?;
                 self.read(effect, out);
                 return Ok(());
             }
@@ -363,7 +361,7 @@ impl Session {
                 return Ok(());
             }
             Request::Typing(typing) => {
-                let conv = conversation(&typing.conv, uid, names)?;
+                let conv = conversation(&typing.conv, self.uid()?, names)?;
                 // One word to a group may go to thousands.
                 if !conv.is_group() || self.may_show() {
                     out.push(SessionEffect::Typing { id, conv });
@@ -406,7 +404,8 @@ impl Session {
         self.transients <= GROUP_TYPING_PER_SECOND_MAX
     }
 
-    fn submission(&self, id: u64, send: SendRef<'_>, uid: &Uid, names: &mut Names) -> Result<Submission, Refused> {
+    fn submission(&self, id: u64, send: SendRef<'_>, names: &mut Names) -> Result<Submission, Refused> {
+        let uid = self.uid()?;
         check_client_msg_id(&send.client_msg_id).map_err(invalid)?;
         let kind = if send.kind.is_empty() { Cow::Borrowed("text") } else { send.kind };
         MessageType::check(&kind).map_err(invalid)?;

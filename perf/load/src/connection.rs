@@ -75,10 +75,7 @@ fn connect(target: &Target, index: usize, person: &Person) -> anyhow::Result<Soc
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable && host < SOURCES_MAX => host += 1,
             // The ring's first send waits until it is.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => return Ok(socket),
-            connected => {
-                connected.with_context(|| format!("cannot connect to {address}"))?;
-                return Ok(socket);
-            }
+            connected => return connected.map(|()| socket).with_context(|| format!("cannot connect to {address}")),
         }
     }
 }

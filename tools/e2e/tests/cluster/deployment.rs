@@ -176,8 +176,9 @@ impl Deployment {
     }
 
     fn logs(&mut self) -> String {
+        let names: Vec<String> = self.names().collect();
         let of = |name: &str| format!("---- {name} ----\n{}", self.stack.logged(name).unwrap_or_default());
-        ["gateway-1", "gateway-2", "gateway-3", "persist-1", "persist-2", "api"].map(of).join("\n")
+        names.iter().map(String::as_str).chain(["api"]).map(of).collect::<Vec<_>>().join("\n")
     }
 }
 
