@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rocketmq_protocol::RemotingCommand;
-use rocketmq_transport::api::{OutboundRequestOutcome, OutboundRequestStage, RequestDeadline, RequestTarget};
+use rocketmq_transport::api::{
+    OutboundRequestOutcome, OutboundRequestRejectionReason, OutboundRequestStage, RequestDeadline, RequestTarget,
+};
 
 use crate::config::Credentials;
 use crate::error::NoAnswer;
@@ -83,7 +85,9 @@ impl Connection {
                 return Ok(answer);
             }
             Ok(OutboundRequestOutcome::Rejected(rejection)) => {
-                let connected = rejection.stage() != OutboundRequestStage::BeforeWrite;
+                // A server may be quicker to close a connection than the request is to be written on it.
+                let connected = rejection.stage() != OutboundRequestStage::BeforeWrite
+                    || rejection.reason() == OutboundRequestRejectionReason::SessionClosed;
                 (format!("{:?}, {:?}", rejection.reason(), rejection.stage()), connected)
             }
             Ok(OutboundRequestOutcome::Contract(contract)) => (format!("{:?}", contract.reason()), false),

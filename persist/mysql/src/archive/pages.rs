@@ -3,6 +3,7 @@
 //! **Read your writes.** What is archived never changes, so a page that is full, without a hole and begins right where
 //! it was asked to is the same on every server. Any other page may lack what the replica has not applied yet: the newest
 //! page, a short one, one with a hole. Those are read from the primary, and so is everything while the replica fails.
+//! Only of a month that retention has just dropped may a replica that is behind still show pages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

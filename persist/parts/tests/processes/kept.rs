@@ -86,6 +86,8 @@ async fn pages_come_from_the_replica_and_months_past_the_retention_are_dropped()
     wait_for("the end of what is past the retention", || {
         servers.primary.sql(&format!("SELECT 1 FROM {}", tables[0])).is_err().then_some(())
     });
+    // Until then its pages are those of before.
+    servers.wait_until_equal().unwrap();
     // Pages begin above what is gone, and end there.
     let page = async |conv, from| page(&api, &token, conv, from).await;
     assert_eq!(page(CONVERSATION, From::After(0)).await, ((13..=17).collect(), true));
