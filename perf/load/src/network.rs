@@ -6,7 +6,8 @@
 //!
 //! Close to the time that is waited for, the thread spins: the kernel wakes nobody to the microsecond, and to be woken
 //! costs more than a message. What was spun away is counted apart, for it is no work; nor is an interrupt that comes
-//! meanwhile, which would otherwise have come to an idle processor.
+//! meanwhile, which would otherwise have come to an idle processor. Each step of it gives way to other threads: one of the
+//! kernel's that is bound to this processor completes the server's synced writes, and would wait for a tick of the clock.
 
 use std::time::Duration;
 
@@ -262,7 +263,7 @@ impl Network {
                 }
                 now = now_ns();
             } else {
-                std::hint::spin_loop();
+                rustix::thread::sched_yield();
                 let before = std::mem::replace(&mut now, now_ns());
                 if now - before <= STEP_NS_MAX {
                     self.spun_ns += now - before;
