@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::bail;
-use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers, read};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, read};
 use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use ringway_engine::ids::Uid;
 
@@ -29,20 +29,63 @@ pub(super) fn ask(me: &Uid) -> anyhow::Result<String> {
     let mut password = String::new();
     loop {
         let Event::Key(key) = read()? else { continue };
-        if key.kind == KeyEventKind::Release {
-            continue;
-        }
-        match key.code {
-            KeyCode::Enter => break,
-            KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => bail!("no password given"),
-            KeyCode::Char(letter) => password.push(letter),
-            KeyCode::Backspace => {
-                password.pop();
-            }
-            _ => {}
+        match take(&mut password, key) {
+            Step::More => {}
+            Step::Done => break,
+            Step::GivenUp => bail!("no password given"),
         }
     }
     drop(raw);
     eprintln!();
     Ok(password)
+}
+
+/// What a key led to.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    More,
+    Done,
+    GivenUp,
+}
+
+fn take(password: &mut String, key: KeyEvent) -> Step {
+    if key.kind == KeyEventKind::Release {
+        return Step::More;
+    }
+    let is_chord = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::Enter => return Step::Done,
+        // A line feed, as scripts write it: terminals send a carriage return.
+        KeyCode::Char('j') if is_chord => return Step::Done,
+        KeyCode::Char('c' | 'd') if is_chord => return Step::GivenUp,
+        KeyCode::Char('u') if is_chord => password.clear(),
+        KeyCode::Char(letter) if !is_chord => password.push(letter),
+        KeyCode::Backspace => drop(password.pop()),
+        _ => {}
+    }
+    Step::More
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_taken_and_chords_are_not() {
+        let mut password = String::new();
+        let mut press = |code, modifiers| (take(&mut password, KeyEvent::new(code, modifiers)), password.clone());
+        let (plain, control) = (KeyModifiers::NONE, KeyModifiers::CONTROL);
+        press(KeyCode::Char('x'), plain);
+        assert_eq!(press(KeyCode::Char('u'), control), (Step::More, String::new()));
+        press(KeyCode::Char('j'), plain);
+        press(KeyCode::Char('Ä'), KeyModifiers::SHIFT);
+        press(KeyCode::Char('y'), plain);
+        assert_eq!(press(KeyCode::Backspace, plain), (Step::More, "jÄ".to_owned()));
+        assert_eq!(press(KeyCode::Char('k'), control).1, "jÄ");
+        assert_eq!(press(KeyCode::Enter, plain), (Step::Done, "jÄ".to_owned()));
+        assert_eq!(press(KeyCode::Char('j'), control), (Step::Done, "jÄ".to_owned()));
+        for letter in ['c', 'd'] {
+            assert_eq!(press(KeyCode::Char(letter), control).0, Step::GivenUp);
+        }
+    }
 }
