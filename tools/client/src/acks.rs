@@ -9,8 +9,7 @@ use ringway_engine::packet::schema::{Point, ResumePoint};
 /// When the client acknowledges what it has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AckMode {
-    /// Points are gathered for this many milliseconds; those of a group for as long as the server gathers them too,
-    /// when that is longer.
+    /// Points are gathered for this many milliseconds; those of a group for a second, when that is longer.
     Gathered(u64),
     /// As soon as the point moved.
     Immediate,
@@ -28,10 +27,8 @@ impl AckMode {
     /// How long a point of `conv` may wait, in milliseconds; `None`: until the application says so.
     pub(crate) fn delay_ms(self, conv: &str) -> Option<u64> {
         match self {
-            // Nobody of a group waits for the mark of one member, and what comes oftener than the server hands on
-            // tells it nothing; of a thousand members it is most of what the server receives.
             Self::Gathered(ms) if ConversationId::parse(conv).is_ok_and(|conv| conv.is_group()) => {
-                Some(ms.max(limits::ACK_FLUSH_MS))
+                Some(ms.max(limits::GROUP_ACK_MS))
             }
             Self::Gathered(ms) => Some(ms),
             Self::Immediate => Some(0),
@@ -98,8 +95,8 @@ mod tests {
     #[test]
     fn a_point_of_a_group_waits_for_company_and_goes_with_what_is_due_sooner() {
         let gathered = AckMode::Gathered(50);
-        assert_eq!((gathered.delay_ms("p2p:a:b"), gathered.delay_ms("group:g")), (Some(50), Some(500)));
-        assert_eq!(AckMode::Gathered(900).delay_ms("group:g"), Some(900));
+        assert_eq!((gathered.delay_ms("p2p:a:b"), gathered.delay_ms("group:g")), (Some(50), Some(1_000)));
+        assert_eq!(AckMode::Gathered(1_900).delay_ms("group:g"), Some(1_900));
         assert_eq!((AckMode::Immediate.delay_ms("group:g"), AckMode::Manual.delay_ms("p2p:a:b")), (Some(0), None));
         let mut acks = Acks::default();
         let point = ResumePoint { epoch: 1, seq: 1 };
