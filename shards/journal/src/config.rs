@@ -22,7 +22,7 @@ pub(crate) const APPEND_OVERHEAD_BYTES: usize = 256;
 /// After a refused rotation, appends that need a new segment are refused unasked for this long; a release
 /// ends it early. It keeps a full disk from being probed by every append.
 pub(crate) const FULL_RETRY_MS: u64 = 250;
-/// Time from the begin of a commit that took several appends to the begin of the next. A flush costs the
+/// Time from the begin of a commit that several have appended to, to the begin of the next. A flush costs the
 /// machine about 100 µs of CPU however little it writes; under load this keeps them from eating a core.
 pub(crate) const COMMIT_INTERVAL: Duration = Duration::from_micros(1_500);
 /// Memory registered with each of glommio's three rings. Three times this counts against

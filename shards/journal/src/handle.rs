@@ -6,19 +6,19 @@
 //! last handle is dropped, what is queued is still written, then the thread ends.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{APPEND_OVERHEAD_BYTES, JournalConfig, READS_WAITING_MAX};
 use crate::error::{AppendError, Closed, OpenError, ReadError};
 use crate::reader::Read;
 use crate::recover::Recovery;
 use crate::state::Shared;
-use crate::stats::{Counters, JournalStats};
+use crate::stats::JournalStats;
 use crate::thread::{self, Ends};
 use crate::writer::{Append, Command, Reservation};
 
@@ -51,13 +51,7 @@ impl Journal {
     /// See [`OpenError`]; the thread has ended and the lock is free again.
     pub fn open(config: JournalConfig) -> Result<(Self, Recovery), OpenError> {
         let config = config.checked().map_err(OpenError::Config)?;
-        let shared = Arc::new(Shared {
-            config,
-            counters: Counters::default(),
-            released: AtomicU64::new(0),
-            keeper_wake: Notify::new(),
-            failure: OnceLock::new(),
-        });
+        let shared = Arc::new(Shared::new(config));
         let (commands, commands_end) = mpsc::unbounded_channel();
         let (reads, reads_end) = mpsc::channel(READS_WAITING_MAX);
         let (end_sender, end) = watch::channel(0);
@@ -97,6 +91,15 @@ impl Journal {
     /// # Errors
     /// See [`AppendError`]. After `Failed` or `Closed` the records may be found on disk at the next start.
     pub async fn append(&self, records: Vec<Bytes>) -> Result<u64, AppendError> {
+        self.append_for(records, 1).await
+    }
+
+    /// As [`append`](Self::append), of records that several have gathered: `callers` says how many. A commit of one alone
+    /// is followed by the next at once, one of several by a short pause, in which more come.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn append_for(&self, records: Vec<Bytes>, callers: usize) -> Result<u64, AppendError> {
         let shared = &self.inner.shared;
         if let Some(why) = shared.failure.get() {
             return Err(AppendError::Failed(why.clone()));
@@ -114,9 +117,23 @@ impl Journal {
         let reservation = Reservation::try_new(shared, queued_bytes)
             .ok_or_else(|| AppendError::Full(format!("more than {} bytes wait", shared.config.queued_bytes_max)))?;
         let (reply, answer) = oneshot::channel();
-        let append = Append { records, payload_bytes, reply, reservation };
+        let append = Append { records, callers, payload_bytes, reply, reservation };
         self.inner.commands.send(Command::Append(append)).map_err(|_| AppendError::Closed)?;
         answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Waits until an append would be written at once: none waits or is being written, and the pause after the last commit
+    /// is over. Who has many small appends gathers them meanwhile and hands them in as one.
+    pub async fn idle(&self) {
+        let shared = &self.inner.shared;
+        loop {
+            let mut told = std::pin::pin!(shared.idle.notified());
+            told.as_mut().enable();
+            if shared.is_idle() {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// Reads records that are on disk, from ordinal `from` on: at most `records_max`, and at most

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use glommio::io::DmaFile;
@@ -30,6 +30,36 @@ pub(crate) struct Shared {
     pub(crate) keeper_wake: Notify,
     /// Why the journal takes nothing more.
     pub(crate) failure: OnceLock<String>,
+    /// The writer pauses after a commit.
+    pub(crate) pausing: AtomicBool,
+    /// Wakes who waits for the writer to have nothing to do.
+    pub(crate) idle: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(config: JournalConfig) -> Self {
+        Self {
+            config,
+            counters: Counters::default(),
+            released: AtomicU64::new(0),
+            keeper_wake: Notify::new(),
+            failure: OnceLock::new(),
+            pausing: AtomicBool::new(false),
+            idle: Notify::new(),
+        }
+    }
+
+    /// Whether an append would be written at once.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.counters.queued_bytes.load(Relaxed) == 0 && !self.pausing.load(Relaxed)
+    }
+
+    /// The writer has answered everything, and pauses no more. What `is_idle` reads was written before: the lock in
+    /// `Notify` orders it for who waits.
+    pub(crate) fn end_pause(&self) {
+        self.pausing.store(false, Relaxed);
+        self.idle.notify_waiters();
+    }
 }
 
 /// A segment file in use.

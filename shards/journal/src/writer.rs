@@ -55,6 +55,8 @@ impl Drop for Reservation {
 #[derive(Debug)]
 pub(crate) struct Append {
     pub(crate) records: Vec<Bytes>,
+    /// How many have gathered them.
+    pub(crate) callers: usize,
     pub(crate) payload_bytes: usize,
     pub(crate) reply: oneshot::Sender<Result<u64, AppendError>>,
     pub(crate) reservation: Reservation,
@@ -121,20 +123,22 @@ impl Writer {
                 self.handle_trouble(trouble);
             }
         }
+        self.core.shared.end_pause();
     }
 
-    /// Takes in what has been appended, waiting for something if there is nothing. False at the end.
+    /// Takes in what has been appended, after the pause and waiting for something if there is nothing. False at the end.
     async fn gather(&mut self) -> bool {
         if self.queue.is_empty() {
+            if let Some(until) = self.paused_until.take() {
+                let rest = until.saturating_duration_since(Instant::now());
+                if !rest.is_zero() {
+                    glommio::timer::sleep(rest).await;
+                }
+            }
+            self.core.shared.end_pause();
             match self.commands.recv().await {
                 Some(command) => self.handle_command(command),
                 None => return false,
-            }
-        }
-        if let Some(until) = self.paused_until.take() {
-            let rest = until.saturating_duration_since(Instant::now());
-            if !rest.is_zero() {
-                glommio::timer::sleep(rest).await;
             }
         }
         while let Ok(command) = self.commands.try_recv() {
@@ -183,7 +187,9 @@ impl Writer {
         let started = Instant::now();
         let (mut appends, payload_bytes) = self.take_batch();
         // Whoever appends alone is not kept waiting; where several do, more come within the pause.
-        self.paused_until = (appends.len() > 1 && self.queue.is_empty()).then(|| started + COMMIT_INTERVAL);
+        let callers: usize = appends.iter().map(|append| append.callers).sum();
+        self.paused_until = (callers > 1 && self.queue.is_empty()).then(|| started + COMMIT_INTERVAL);
+        self.core.shared.pausing.store(self.paused_until.is_some(), Relaxed);
         let mut records = Vec::with_capacity(appends.iter().map(|append| append.records.len()).sum());
         let counts: Vec<u64> = appends.iter().map(|append| append.records.len() as u64).collect();
         for append in &mut appends {
@@ -384,9 +390,6 @@ async fn write_all(file: &DmaFile, buffer: glommio::io::DmaBuffer, at: u64) -> R
 
 #[cfg(test)]
 mod tests {
-    use std::sync::OnceLock;
-    use std::sync::atomic::AtomicU64;
-
     use tokio::sync::Notify;
 
     use super::*;
@@ -394,13 +397,12 @@ mod tests {
     use crate::config::JournalConfig;
     use crate::recover::recover;
     use crate::state::State;
-    use crate::stats::Counters;
 
     fn send_append(commands: &mpsc::UnboundedSender<Command>, shared: &Arc<Shared>) -> Answer {
         let (reply, answer) = oneshot::channel();
         let records = vec![Bytes::from_static(b"record")];
         let reservation = Reservation::try_new(shared, 100).unwrap();
-        commands.send(Command::Append(Append { records, payload_bytes: 10, reply, reservation })).unwrap();
+        commands.send(Command::Append(Append { records, callers: 1, payload_bytes: 10, reply, reservation })).unwrap();
         answer
     }
 
@@ -412,13 +414,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = JournalConfig { segment_bytes: 64 * 1024, ..JournalConfig::new(folder.path()) };
         let mut found = recover(&config).unwrap();
-        let shared = Arc::new(Shared {
-            config,
-            counters: Counters::default(),
-            released: AtomicU64::new(0),
-            keeper_wake: Notify::new(),
-            failure: OnceLock::new(),
-        });
+        let shared = Arc::new(Shared::new(config));
         let (commands, commands_end) = mpsc::unbounded_channel();
         let (end_sender, end) = watch::channel(0);
         let waiting = [send_append(&commands, &shared), send_append(&commands, &shared)];

@@ -76,6 +76,26 @@ async fn a_journal_whose_handles_are_dropped_still_writes_what_was_appended() {
 }
 
 #[tokio::test]
+async fn a_journal_is_idle_once_it_has_answered_and_paused() {
+    let folder = folder();
+    let (journal, _) = open(small(folder.path()));
+    journal.idle().await;
+    for (callers, pause) in [(1, Duration::ZERO), (2, Duration::from_micros(1_500))] {
+        let began = Instant::now();
+        let mut append = Box::pin(journal.append_for(vec![record(0)], callers));
+        assert!(futures_util::poll!(&mut append).is_pending());
+        let mut idle = Box::pin(journal.idle());
+        assert!(futures_util::poll!(&mut idle).is_pending(), "an append is under way");
+        idle.await;
+        assert!(began.elapsed() >= pause);
+        // It was answered before: nobody has to wait for it now.
+        assert!(matches!(futures_util::poll!(&mut append), std::task::Poll::Ready(Ok(_))));
+    }
+    journal.close().await;
+    journal.idle().await;
+}
+
+#[tokio::test]
 async fn a_read_keeps_to_its_bounds_but_gives_at_least_one_record() {
     let folder = folder();
     for config in [small(folder.path().join("cached")), uncached(folder.path().join("uncached"))] {

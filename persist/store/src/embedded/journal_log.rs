@@ -36,13 +36,19 @@ impl JournalLog {
 #[async_trait]
 impl EventLog for JournalLog {
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), AppendError> {
+        // Each conversation is a caller of its own.
+        let callers = records.chunk_by(|one, next| one.key == next.key).count();
         let records = records.into_iter().map(|record| record.bytes).collect();
-        self.journal.append(records).await.map(drop).map_err(|error| match error {
+        self.journal.append_for(records, callers).await.map(drop).map_err(|error| match error {
             JournalAppendError::Full(why) => AppendError::Full(why),
             JournalAppendError::Closed => AppendError::Closed,
             JournalAppendError::TooLarge { .. } => AppendError::Full(error.to_string()),
             JournalAppendError::Failed(why) => AppendError::Failed(why),
         })
+    }
+
+    async fn ready(&self) {
+        self.journal.idle().await;
     }
 }
 

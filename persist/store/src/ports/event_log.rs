@@ -72,6 +72,10 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// See [`AppendError`]: nothing of the call may be acknowledged, though some of it may be in the log.
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), AppendError>;
+
+    /// Waits until an append would be served at once, for who gathers meanwhile what it has to append. A log that serves
+    /// any number beside each other is always ready.
+    async fn ready(&self) {}
 }
 
 /// One queue of the event log, as its consumer reads it. Every record of a key is in one queue.

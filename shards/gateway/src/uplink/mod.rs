@@ -32,6 +32,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
@@ -60,6 +61,8 @@ pub(crate) use signals::Request;
 
 /// Mail taken in one turn.
 const TURN_MAX: usize = 4_096;
+/// How long mail is left to gather at most.
+const MAIL_GATHERS: Duration = Duration::from_millis(3);
 /// Devices read what they missed so many at a time: messages do not wait behind them all.
 const RETURNS_AT_ONCE: usize = 64;
 
@@ -181,10 +184,14 @@ pub(crate) async fn run(parts: UplinkParts) {
     let mut commits = Vec::new();
     while inbox.wait().await {
         inbox.drain(TURN_MAX, &mut |_, message| uplink.handle_mail(message, &mut commits));
+        let appends = !commits.is_empty();
         for part in commit::parts(std::mem::take(&mut commits)) {
             tokio::task::spawn_local(Rc::clone(&uplink).commit(part));
         }
         uplink.flush.notify_one();
+        if appends {
+            uplink.let_mail_gather().await;
+        }
     }
     uplink.leave_cluster().await;
 }
@@ -201,12 +208,21 @@ async fn flush_mail(uplink: Rc<Uplink>) {
             if room {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }
 
 impl Uplink {
+    /// Leaves mail where it is while the log is at work, so that what comes meanwhile is appended as one, and no shard
+    /// has to wake this thread for each message.
+    async fn let_mail_gather(&self) {
+        // The commits that were just started append first.
+        tokio::task::yield_now().await;
+        // What else is in the mail is served that much later.
+        let _ = tokio::time::timeout(MAIL_GATHERS, self.ports.log.ready()).await;
+    }
+
     fn tell(&self, shard: u16, message: ToShard) {
         if let Some(outbox) = self.state.borrow_mut().shards.get_mut(usize::from(shard)) {
             outbox.push(message);
