@@ -9,7 +9,7 @@ pub struct DaemonConfig {
     pub batch_records: usize,
     /// Bytes of records of one transaction (default 16 MiB).
     pub batch_bytes: usize,
-    /// How long a transaction waits for more records (default 250 ms): messages of a conversation lie side by
+    /// How long a transaction waits for more records (default 500 ms): messages of a conversation lie side by
     /// side, so the more of them come at once, the fewer pages are written, and a trickle does not cost a
     /// flush each. Readers see messages before they are archived, so nobody waits for it.
     pub gather_ms: u64,
@@ -24,7 +24,7 @@ impl Default for DaemonConfig {
         Self {
             batch_records: 16_384,
             batch_bytes: 16 * 1024 * 1024,
-            gather_ms: 250,
+            gather_ms: 500,
             upkeep_ms: 1_000,
             poison_tries: POISON_TRIES_MAX,
         }
