@@ -92,6 +92,8 @@ pub(crate) struct Scale {
     pub(crate) cross: f64,
     /// Whether messages are stored; else they are call signals.
     pub(crate) stored: bool,
+    /// Whether connections and rate are those of each shard; else of all together.
+    pub(crate) per_shard: bool,
 }
 
 impl Settings {

@@ -39,6 +39,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
         Some(admin) => Counters::read(admin)?.by_shard(ACCEPTED).len().max(1),
         None => 1,
     };
+    let mut options = options.clone();
+    if settings.per_shard {
+        options.connections *= shards;
+        options.rate *= shards as f64;
+    }
+    let options = &options;
     let spare = if shards > 1 { (options.connections as f64 * SPARE_SHARE) as usize + shards } else { 0 };
     let people = super::people(options, options.connections + spare)?;
     let bodies = Bodies::new(super::run_number(), options.payload);
