@@ -54,11 +54,18 @@ impl Shared {
         self.counters.queued_bytes.load(Relaxed) == 0 && !self.pausing.load(Relaxed)
     }
 
-    /// The writer has answered everything, and pauses no more. What `is_idle` reads was written before: the lock in
-    /// `Notify` orders it for who waits.
+    /// The writer pauses no more.
     pub(crate) fn end_pause(&self) {
         self.pausing.store(false, Relaxed);
-        self.idle.notify_waiters();
+        self.tell_idle();
+    }
+
+    /// Wakes who waits, if there is nothing to wait for. To be called after each change of what `is_idle` reads; the lock
+    /// in `Notify` orders that for who is about to wait.
+    pub(crate) fn tell_idle(&self) {
+        if self.is_idle() {
+            self.idle.notify_waiters();
+        }
     }
 }
 

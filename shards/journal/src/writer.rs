@@ -48,6 +48,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.shared.counters.queued_bytes.fetch_sub(self.bytes, Relaxed);
+        self.shared.tell_idle();
     }
 }
 
