@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 use glommio::io::DmaFile;
@@ -51,17 +52,18 @@ impl Shared {
 
     /// Whether an append would be written at once.
     pub(crate) fn is_idle(&self) -> bool {
-        self.counters.queued_bytes.load(Relaxed) == 0 && !self.pausing.load(Relaxed)
+        self.counters.queued_bytes.load(SeqCst) == 0 && !self.pausing.load(SeqCst)
     }
 
     /// The writer pauses no more.
     pub(crate) fn end_pause(&self) {
-        self.pausing.store(false, Relaxed);
+        self.pausing.store(false, SeqCst);
         self.tell_idle();
     }
 
-    /// Wakes who waits, if there is nothing to wait for. To be called after each change of what `is_idle` reads; the lock
-    /// in `Notify` orders that for who is about to wait.
+    /// Wakes who waits, if there is nothing to wait for. To be called after each change that `is_idle` waits for. Those are
+    /// sequentially consistent: of two at once, on two threads, one sees the other. The lock in `Notify` orders them for
+    /// who is about to wait.
     pub(crate) fn tell_idle(&self) {
         if self.is_idle() {
             self.idle.notify_waiters();

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -47,7 +47,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.shared.counters.queued_bytes.fetch_sub(self.bytes, Relaxed);
+        self.shared.counters.queued_bytes.fetch_sub(self.bytes, SeqCst);
         self.shared.tell_idle();
     }
 }
@@ -124,7 +124,6 @@ impl Writer {
                 self.handle_trouble(trouble);
             }
         }
-        self.core.shared.end_pause();
     }
 
     /// Takes in what has been appended, after the pause and waiting for something if there is nothing. False at the end.
