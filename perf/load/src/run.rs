@@ -12,7 +12,7 @@ use crate::intervals::Intervals;
 use crate::network::Network;
 use crate::options::Options;
 use crate::server::{Counters, Cpu};
-use crate::traffic::{Tally, Traffic};
+use crate::traffic::{ACK_PARTS, Tally, Traffic};
 
 /// Messages handed over between two looks at the input.
 const BURST_MAX: usize = 64;
@@ -43,7 +43,7 @@ pub(crate) struct Plan {
     pub(crate) warmup_ns: u64,
     /// Nanoseconds that are.
     pub(crate) measured_ns: u64,
-    /// Nanoseconds between gathered acknowledgements, 0 when they are not gathered.
+    /// Nanoseconds for which a connection gathers acknowledgements, 0 when it does not.
     pub(crate) ack_ns: u64,
     /// Whose processor time counts.
     pub(crate) server_pid: Option<u32>,
@@ -135,7 +135,8 @@ pub(crate) fn drive(
     let mut sender = Sender { pace: plan.pace, start, end, next: 0, waiting: Vec::new() };
     traffic.moved = (0..traffic.streams.len()).collect();
     let mut first = None;
-    let mut ack_at = start + plan.ack_ns;
+    let ack_step = plan.ack_ns / ACK_PARTS as u64;
+    let mut ack_at = start + ack_step;
     loop {
         let now = now_ns();
         if now >= warm && first.is_none() {
@@ -147,8 +148,8 @@ pub(crate) fn drive(
         let Some(companion_due) = companion.turn(network, traffic, now)? else { break };
         let issued = sender.send_due(network, traffic, now);
         if plan.ack_ns > 0 && now >= ack_at {
-            traffic.send_acks(network);
-            ack_at = now + plan.ack_ns;
+            traffic.send_acks_of_part(network);
+            ack_at = now + ack_step;
         }
         network.flush();
         note_lag(traffic, &issued, network.handed_over());

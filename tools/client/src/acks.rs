@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use ringway_engine::ids::ConversationId;
-use ringway_engine::limits;
 use ringway_engine::packet::schema::{Point, ResumePoint};
 
 /// When the client acknowledges what it has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AckMode {
-    /// Points are gathered for this many milliseconds; those of a group for a second, when that is longer.
+    /// Points are gathered for this many milliseconds; those of a group for a second to one and a half, each client for
+    /// its own time, when that is longer.
     Gathered(u64),
     /// As soon as the point moved.
     Immediate,
@@ -24,11 +24,12 @@ impl Default for AckMode {
 }
 
 impl AckMode {
-    /// How long a point of `conv` may wait, in milliseconds; `None`: until the application says so.
-    pub(crate) fn delay_ms(self, conv: &str) -> Option<u64> {
+    /// How long a point of `conv` may wait, in milliseconds; `None`: until the application says so. `group_ms` is what
+    /// this client gathers points of a group for at least.
+    pub(crate) fn delay_ms(self, conv: &str, group_ms: u64) -> Option<u64> {
         match self {
             Self::Gathered(ms) if ConversationId::parse(conv).is_ok_and(|conv| conv.is_group()) => {
-                Some(ms.max(limits::GROUP_ACK_MS))
+                Some(ms.max(group_ms))
             }
             Self::Gathered(ms) => Some(ms),
             Self::Immediate => Some(0),
@@ -95,9 +96,10 @@ mod tests {
     #[test]
     fn a_point_of_a_group_waits_for_company_and_goes_with_what_is_due_sooner() {
         let gathered = AckMode::Gathered(50);
-        assert_eq!((gathered.delay_ms("p2p:a:b"), gathered.delay_ms("group:g")), (Some(50), Some(1_000)));
-        assert_eq!(AckMode::Gathered(1_900).delay_ms("group:g"), Some(1_900));
-        assert_eq!((AckMode::Immediate.delay_ms("group:g"), AckMode::Manual.delay_ms("p2p:a:b")), (Some(0), None));
+        assert_eq!((gathered.delay_ms("p2p:a:b", 1_200), gathered.delay_ms("group:g", 1_200)), (Some(50), Some(1_200)));
+        assert_eq!(AckMode::Gathered(1_900).delay_ms("group:g", 1_200), Some(1_900));
+        assert_eq!(AckMode::Immediate.delay_ms("group:g", 1_200), Some(0));
+        assert_eq!(AckMode::Manual.delay_ms("p2p:a:b", 1_200), None);
         let mut acks = Acks::default();
         let point = ResumePoint { epoch: 1, seq: 1 };
         acks.note("group:g".into(), point, 500);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ringway_engine::errors::ErrorCode;
-use ringway_engine::limits::HEARTBEAT_MS;
+use ringway_engine::limits::{GROUP_ACK_MS, GROUP_ACK_SPREAD_MS, HEARTBEAT_MS};
 use ringway_engine::packet::schema::{
     Command, Connected, ErrorReply, Message, Point, Reconnect, ResumePoint, Send, Sent, ServerPacket, Sync,
 };
@@ -83,6 +83,7 @@ pub(crate) struct Core {
     refresh: Option<String>,
     acks: Acks,
     ack_mode: AckMode,
+    group_ack_ms: u64,
     heartbeat_ms: Option<u64>,
     link: Option<Link>,
     next_id: u64,
@@ -98,7 +99,7 @@ impl Core {
         outbox: Outbox,
         ack_mode: AckMode,
         heartbeat_ms: Option<u64>,
-        jitter: Jitter,
+        mut jitter: Jitter,
     ) -> Self {
         Self {
             store: Store::new(saved),
@@ -108,6 +109,8 @@ impl Core {
             refresh: None,
             acks: Acks::default(),
             ack_mode,
+            // The members of a room get its messages at one moment; what they answer should not come at one.
+            group_ack_ms: GROUP_ACK_MS + jitter.up_to(GROUP_ACK_SPREAD_MS),
             heartbeat_ms,
             link: None,
             next_id: 1,
@@ -340,7 +343,7 @@ impl Core {
             self.effects.push_back(Effect::Event(Event::Message(message)));
         }
         while let Some((conv, point)) = self.store.poll_moved() {
-            if let Some(delay_ms) = self.ack_mode.delay_ms(&conv) {
+            if let Some(delay_ms) = self.ack_mode.delay_ms(&conv, self.group_ack_ms) {
                 self.acks.note(conv.clone(), point, now_ms + delay_ms);
             }
             self.effects.push_back(Effect::Moved(conv, point));

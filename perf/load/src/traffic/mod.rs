@@ -83,6 +83,10 @@ struct Conversation {
     streams: usize,
 }
 
+/// Into how many parts the time is divided for which acknowledgements are gathered. Each connection has its own, since
+/// devices do not gather in step, and a room that did would hold up whatever comes behind its acknowledgements.
+pub(crate) const ACK_PARTS: usize = 20;
+
 /// All streams of a run; see the module's head.
 #[derive(Debug)]
 pub(crate) struct Traffic {
@@ -94,8 +98,9 @@ pub(crate) struct Traffic {
     conversations: Vec<Conversation>,
     by_id: HashMap<String, usize>,
     pub(crate) seats: Vec<Seat>,
-    /// Seats with something to acknowledge, when acknowledgements are gathered.
-    ack_waits: Vec<usize>,
+    /// Seats with something to acknowledge, when acknowledgements are gathered, by the part of the time at which they do.
+    ack_waits: [Vec<usize>; ACK_PARTS],
+    ack_part: usize,
     gather_acks: bool,
     /// Streams in which something was answered or delivered, for the closed loop.
     pub(crate) moved: Vec<usize>,
@@ -141,7 +146,8 @@ impl Traffic {
             conversations: Vec::new(),
             by_id: HashMap::new(),
             seats: (0..connections).map(|_| Seat::default()).collect(),
-            ack_waits: Vec::new(),
+            ack_waits: Default::default(),
+            ack_part: 0,
             gather_acks,
             moved: Vec::new(),
             resting: VecDeque::new(),
@@ -229,9 +235,18 @@ impl Traffic {
         }
     }
 
-    /// Sends the acknowledgements that were gathered.
+    /// Sends all acknowledgements that were gathered.
     pub(crate) fn send_acks(&mut self, network: &mut Network) {
-        for connection in std::mem::take(&mut self.ack_waits) {
+        for _ in 0..ACK_PARTS {
+            self.send_acks_of_part(network);
+        }
+    }
+
+    /// Sends those of the next of the [`ACK_PARTS`]; each is to have its turn once in the time for which they are gathered.
+    pub(crate) fn send_acks_of_part(&mut self, network: &mut Network) {
+        self.ack_part = (self.ack_part + 1) % ACK_PARTS;
+        let waits = self.ack_waits.get_mut(self.ack_part).map(std::mem::take);
+        for connection in waits.unwrap_or_default() {
             match network.out(connection) {
                 Some(out) => self.append_acks(connection, out),
                 None => self.forget_acks(connection),

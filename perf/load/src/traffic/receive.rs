@@ -1,9 +1,9 @@
 //! What comes in: answers, deliveries and pages, each looked into.
 
-use super::Traffic;
 use super::mark::FIRST_READ_ID;
 use super::seat::Seat;
 use super::stream::Stream;
+use super::{ACK_PARTS, Traffic};
 use crate::network::Handler;
 use crate::watch::Glance;
 use crate::wire::body::{Reading, Stamp};
@@ -93,8 +93,11 @@ impl Traffic {
         });
         if !waited {
             seat.unacknowledged.push(at);
-            if self.gather_acks && seat.unacknowledged.len() == 1 {
-                self.ack_waits.push(connection);
+            if self.gather_acks
+                && seat.unacknowledged.len() == 1
+                && let Some(waits) = self.ack_waits.get_mut(connection % ACK_PARTS)
+            {
+                waits.push(connection);
             }
         }
         if let Reading::Ours(stamp) = reading
