@@ -109,11 +109,11 @@ pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// the other party is told: longer costs less, and a crash shows a little more again.
 pub const ACK_FLUSH_MS: u64 = 500;
 /// Clients gather the acknowledgements of a group for this long at least: nobody waits for the mark of one member, and in a
-/// large group they are most of what the server receives. With [`GROUP_ACK_SPREAD_MS`] and the server's own
-/// gathering it is two thirds of the time after which a device that has said nothing is told again.
+/// large group they are most of what the server receives. With [`GROUP_ACK_SPREAD_MS`], the server's own
+/// gathering and the daemon's it is three quarters of the time after which a device that has said nothing is told again.
 pub const GROUP_ACK_MS: u64 = 1_000;
 /// Each client adds what it has drawn of this, so that the members of a room do not acknowledge together.
-pub const GROUP_ACK_SPREAD_MS: u64 = 500;
+pub const GROUP_ACK_SPREAD_MS: u64 = 250;
 
 // ---- catch-up and reading ------------------------------------------------------------------------
 

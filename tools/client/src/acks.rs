@@ -8,8 +8,8 @@ use ringway_engine::packet::schema::{Point, ResumePoint};
 /// When the client acknowledges what it has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AckMode {
-    /// Points are gathered for this many milliseconds; those of a group for a second to one and a half, each client for
-    /// its own time, when that is longer.
+    /// Points are gathered for this many milliseconds; those of a group for a second to one and a quarter, each client
+    /// for its own time, when that is longer.
     Gathered(u64),
     /// As soon as the point moved.
     Immediate,

@@ -47,7 +47,7 @@ pub struct Options {
 
 impl Options {
     /// The defaults: JSON, platform `desktop`, messages in memory, acknowledgements gathered for 50 ms, in
-    /// groups for 500 ms.
+    /// groups for a second and a part of another quarter.
     #[must_use]
     pub fn new(url: impl Into<String>, device: impl Into<String>, token: impl TokenSource) -> Self {
         Self {
