@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use ringway_engine::ids::ConversationId;
+use ringway_engine::limits::{GROUP_ACK_MS, GROUP_ACK_SPREAD_MS};
 use ringway_engine::packet::schema::{Point, ResumePoint};
+
+use crate::backoff::Jitter;
 
 /// When the client acknowledges what it has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,12 @@ impl AckMode {
             Self::Manual => None,
         }
     }
+}
+
+/// How long one client gathers points of groups at least, in milliseconds. The members of a room get its messages at one
+/// moment; what they answer should not come at one.
+pub(crate) fn draw_group_ms(jitter: &mut Jitter) -> u64 {
+    GROUP_ACK_MS + jitter.up_to(GROUP_ACK_SPREAD_MS)
 }
 
 /// Points that wait to be acknowledged. Bounded by the conversations of the store.
@@ -91,6 +100,15 @@ mod tests {
         assert!(acks.poll(50).is_none());
         assert_eq!(acks.poll(51), Some(Point { conv: "p2p:a:b".into(), epoch: 1, seq: 3 }));
         assert!(acks.poll(51).is_none() && acks.deadline().is_none());
+    }
+
+    #[test]
+    fn the_clients_of_a_room_do_not_acknowledge_together() {
+        let mut drawn: Vec<u64> = (0..100).map(|seed| draw_group_ms(&mut Jitter::new(seed))).collect();
+        drawn.sort_unstable();
+        assert!(drawn.iter().all(|ms| (GROUP_ACK_MS..=GROUP_ACK_MS + GROUP_ACK_SPREAD_MS).contains(ms)), "{drawn:?}");
+        // No quarter of them within an eighth of the time.
+        assert!(drawn.windows(25).all(|some| some[24] - some[0] > GROUP_ACK_SPREAD_MS / 8), "{drawn:?}");
     }
 
     #[test]

@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ringway_engine::errors::ErrorCode;
-use ringway_engine::limits::{GROUP_ACK_MS, GROUP_ACK_SPREAD_MS, HEARTBEAT_MS};
+use ringway_engine::limits::HEARTBEAT_MS;
 use ringway_engine::packet::schema::{
     Command, Connected, ErrorReply, Message, Point, Reconnect, ResumePoint, Send, Sent, ServerPacket, Sync,
 };
 
-use crate::acks::{AckMode, Acks};
+use crate::acks::{self, AckMode, Acks};
 use crate::backoff::{Bounds, Jitter};
 use crate::body;
 use crate::error::RequestError;
@@ -109,8 +109,7 @@ impl Core {
             refresh: None,
             acks: Acks::default(),
             ack_mode,
-            // The members of a room get its messages at one moment; what they answer should not come at one.
-            group_ack_ms: GROUP_ACK_MS + jitter.up_to(GROUP_ACK_SPREAD_MS),
+            group_ack_ms: acks::draw_group_ms(&mut jitter),
             heartbeat_ms,
             link: None,
             next_id: 1,

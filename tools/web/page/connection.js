@@ -19,7 +19,11 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** How long a server that drains may take to answer what is in flight. */
 const LEAVE_MS = 3000;
 const TICK_MS = 1000;
+/** How long points are gathered before they are acknowledged. */
 const ACK_DELAY_MS = 100;
+/** The same of groups, where nobody waits for one member's mark, and a part of what follows, so that not all say it at once. */
+const GROUP_ACK_DELAY_MS = 1000;
+const GROUP_ACK_SPREAD_MS = 250;
 
 export class Connection {
   state = { kind: "stopped", code: 0 };
@@ -35,6 +39,8 @@ export class Connection {
   #timer = 0;
   #tick = 0;
   #ackTimer = 0;
+  #groupAckTimer = 0;
+  #groupAckMs = GROUP_ACK_DELAY_MS + Math.random() * GROUP_ACK_SPREAD_MS;
   #holeTimer = 0;
   #heartbeatMs = 30_000;
   #leave = null;
@@ -151,16 +157,22 @@ export class Connection {
       this.#closeHoles();
       this.tellReads();
       this.flush();
-      this.#ackTimer ||= setTimeout(() => this.#acknowledge(), ACK_DELAY_MS);
+      this.#ackTimer ||= setTimeout(() => {
+        this.#ackTimer = 0;
+        this.#acknowledge({ groups: false });
+      }, ACK_DELAY_MS);
+      this.#groupAckTimer ||= setTimeout(() => {
+        this.#groupAckTimer = 0;
+        this.#acknowledge({ groups: true });
+      }, this.#groupAckMs);
     }
     this.#leaveWhenIdle();
     this.#changed();
   }
 
-  #acknowledge() {
-    this.#ackTimer = 0;
+  #acknowledge(which) {
     if (!this.isUp) return;
-    for (const ack of this.#store.unacknowledged()) this.#link.write({ ack });
+    for (const ack of this.#store.unacknowledged(which)) this.#link.write({ ack });
   }
 
   async #list() {

@@ -138,11 +138,11 @@ export class Store {
     return points;
   }
 
-  /** Points to acknowledge; each is given once. */
-  unacknowledged() {
+  /** Points to acknowledge, of groups or of the others; each is given once. */
+  unacknowledged({ groups }) {
     const points = [];
     for (const conversation of this.conversations.values()) {
-      if (conversation.high <= conversation.acknowledged) continue;
+      if (conversation.isGroup !== groups || conversation.high <= conversation.acknowledged) continue;
       conversation.acknowledged = conversation.high;
       points.push({ conv: conversation.id, epoch: conversation.items.at(-1).epoch, seq: conversation.high });
     }

@@ -156,11 +156,13 @@ test("receipts of the other party move the ticks, and never back", () => {
   assert.equal(reached(), "read");
 });
 
-test("each place is acknowledged once", () => {
-  const store = storeWith(message(1), message(2), message(4));
-  assert.deepEqual(store.unacknowledged(), [{ conv: CONV, epoch: 1, seq: 2 }]);
-  assert.deepEqual(store.unacknowledged(), []);
-  assert.deepEqual(store.resumePoints(), { [CONV]: [1, 2] });
+test("each place is acknowledged once, those of groups by themselves", () => {
+  const store = storeWith(message(1), message(2), message(4), message(1, { conv: "group:g" }));
+  assert.deepEqual(store.unacknowledged({ groups: false }), [{ conv: CONV, epoch: 1, seq: 2 }]);
+  assert.deepEqual(store.unacknowledged({ groups: false }), []);
+  assert.deepEqual(store.unacknowledged({ groups: true }), [{ conv: "group:g", epoch: 1, seq: 1 }]);
+  assert.deepEqual(store.unacknowledged({ groups: true }), []);
+  assert.deepEqual(store.resumePoints(), { [CONV]: [1, 2], "group:g": [1, 1] });
 });
 
 test("a group that is not in the list any more was left", () => {
