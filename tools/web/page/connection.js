@@ -38,8 +38,8 @@ export class Connection {
   #turn = 0;
   #timer = 0;
   #tick = 0;
-  #ackTimer = 0;
-  #groupAckTimer = 0;
+  /** Of what points are being gathered: of groups (true), of the others (false). */
+  #gathering = new Set();
   #groupAckMs = GROUP_ACK_DELAY_MS + Math.random() * GROUP_ACK_SPREAD_MS;
   #holeTimer = 0;
   #heartbeatMs = 30_000;
@@ -157,22 +157,22 @@ export class Connection {
       this.#closeHoles();
       this.tellReads();
       this.flush();
-      this.#ackTimer ||= setTimeout(() => {
-        this.#ackTimer = 0;
-        this.#acknowledge({ groups: false });
-      }, ACK_DELAY_MS);
-      this.#groupAckTimer ||= setTimeout(() => {
-        this.#groupAckTimer = 0;
-        this.#acknowledge({ groups: true });
-      }, this.#groupAckMs);
+      this.#acknowledge(false, ACK_DELAY_MS);
+      this.#acknowledge(true, this.#groupAckMs);
     }
     this.#leaveWhenIdle();
     this.#changed();
   }
 
-  #acknowledge(which) {
-    if (!this.isUp) return;
-    for (const ack of this.#store.unacknowledged(which)) this.#link.write({ ack });
+  /** Acknowledges what is there after this time; what comes meanwhile goes with it. */
+  #acknowledge(groups, delayMs) {
+    if (this.#gathering.has(groups)) return;
+    this.#gathering.add(groups);
+    setTimeout(() => {
+      this.#gathering.delete(groups);
+      if (!this.isUp) return;
+      for (const ack of this.#store.unacknowledged({ groups })) this.#link.write({ ack });
+    }, delayMs);
   }
 
   async #list() {
